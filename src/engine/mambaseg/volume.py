@@ -91,7 +91,8 @@ class Volume:
         """Return the array of the channel called `name`."""
         if name not in self.channels:
             raise VolumeError(f"there is no channel {name!r}; this volume has {', '.join(self.channels)}")
-        return self.data[self.channels.index(name)]
+        channel: np.ndarray = self.data[self.channels.index(name)]
+        return channel
 
     def renamed(self, channels: Sequence[str]) -> Volume:
         """Return the same volume with other channel names."""
@@ -155,10 +156,14 @@ def same_grid(one: Volume | LabelMap, other: Volume | LabelMap, tolerance_mm: fl
     """Whether the corners of both grids lie on one another within `tolerance_mm`."""
     if one.shape != other.shape:
         return False
-    corners = np.array([[i, j, k, 1.0] for i in (0, one.shape[0] - 1) for j in (0, one.shape[1] - 1)
-                        for k in (0, one.shape[2] - 1)])
-    apart = (one.affine - other.affine) @ corners.T
-    return bool(np.abs(apart[:3]).max() <= tolerance_mm)
+    return corners_apart_mm(one.affine, other.affine, one.shape) <= tolerance_mm
+
+
+def corners_apart_mm(affine: np.ndarray, other: np.ndarray, shape: Sequence[int]) -> float:
+    """How far two affines put the same corner of a volume apart, along the world axis where it is most."""
+    corners = np.array([[i, j, k, 1.0] for i in (0, shape[0] - 1) for j in (0, shape[1] - 1)
+                        for k in (0, shape[2] - 1)])  # fmt: skip
+    return float(np.abs((affine - other)[:3] @ corners.T).max())
 
 
 def _brief(array: Any) -> str:

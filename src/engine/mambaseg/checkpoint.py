@@ -1,0 +1,152 @@
+"""A checkpoint: weights with all that is needed to use them. On disk: model.safetensors and model.json, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from mambaseg.atomic import replacing
+from mambaseg.config import Config, NetworkConfig, PrepareConfig
+from mambaseg.errors import ModelError
+from mambaseg.network import MambaSeg2d, build, parameter_count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+WEIGHTS = "model.safetensors"
+CARD = "model.json"
+
+
+class Channel(Config):
+    """One input of a model."""
+
+    name: str
+    required: bool = True
+
+
+class LabelSpec(Config):
+    """One output of a model."""
+
+    value: int
+    name: str
+    color: str = "#e69f00"
+
+
+class Card(Config):
+    """What model.json says."""
+
+    name: str
+    version: str
+    network: NetworkConfig
+    prepare: PrepareConfig
+    channels: tuple[Channel, ...]
+    labels: tuple[LabelSpec, ...]
+    parameters: int
+    """Counted over all tensors that training moves."""
+    sha256: str = ""
+    """Of model.safetensors."""
+    description: str = ""
+    training_data: str = ""
+    licence: str = ""
+    parent: str | None = None
+    training: dict[str, Any] = {}
+    """Configuration, seeds, versions and duration of the run that made the weights."""
+    metrics: dict[str, Any] = {}
+    """Figures, each with its protocol."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A model that can be used as it is: `segment(volume, checkpoint)` needs nothing else."""
+
+    card: Card
+    weights: Mapping[str, Tensor]
+    path: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """Name and version, as people read them."""
+        return f"{self.card.name} {self.card.version}"
+
+    def network(self) -> MambaSeg2d:
+        """Return the network with these weights, ready to predict."""
+        network = build(self.card.network)
+        network.load_state_dict(dict(self.weights), strict=True)
+        return network.eval()
+
+
+def make_checkpoint(card: Card, network: MambaSeg2d) -> Checkpoint:
+    """Return a checkpoint of a network; parameters and hash are filled in from its tensors."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    filled = card.model_copy(
+        update={"parameters": parameter_count(network), "sha256": hashlib.sha256(save_tensors(weights)).hexdigest()}
+    )
+    return Checkpoint(filled, weights)
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+    """Write a checkpoint into `folder`, each file whole or not at all; the card, which vouches, comes last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data = save_tensors(dict(checkpoint.weights))
+    card = checkpoint.card.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
+    with replacing(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(data)
+    with replacing(folder / CARD) as temporary:
+        temporary.write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
+    return replace(checkpoint, card=card, path=folder)
+
+
+def read_card(folder: Path) -> Card:
+    """Read model.json.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no readable card.
+    """
+    try:
+        return Card.model_validate_json((folder / CARD).read_bytes())
+    except OSError:
+        raise ModelError(f"{folder} holds no {CARD}; give the folder of a model or a name from `mambaseg models`") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(f"{folder / CARD} is damaged ({where}: {first['msg']}); install the model again") from None
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read a checkpoint and check its weights against the hash in its card.
+
+    Raises
+    ------
+    ModelError
+        If a file is missing, damaged, or the weights do not fit the network.
+    """
+    card = read_card(folder)
+    try:
+        data = (folder / WEIGHTS).read_bytes()
+    except OSError:
+        raise ModelError(f"{folder} holds no {WEIGHTS}; install the model again") from None
+    found = hashlib.sha256(data).hexdigest()
+    if found != card.sha256:
+        raise ModelError(
+            f"the weights of {card.name} {card.version} are damaged: their SHA-256 is {found[:12]}…, the card says "
+            f"{card.sha256[:12]}…; install the model again"
+        )
+    try:
+        checkpoint = Checkpoint(card, load_tensors(data), folder)
+        checkpoint.network()
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"the weights in {folder} do not fit their card ({reason}); install the model again") from None
+    return checkpoint

@@ -1,0 +1,87 @@
+"""Frozen settings of every step; all of them travel inside a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Config(BaseModel):
+    """Frozen, and a field that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkConfig(Config):
+    """One U-shaped network."""
+
+    name: Literal["mambaseg-2d"] = "mambaseg-2d"
+    channels: int = Field(3, ge=1)
+    """MRI channels."""
+    labels: int = Field(1, ge=1)
+    """Classes but background; one logit each."""
+    neighbours: int = Field(1, ge=0)
+    """Slices seen on either side of the one that is segmented."""
+    widths: tuple[int, ...] = (16, 32, 64, 64, 112)
+    """Feature channels at strides 1, 2, 4, ..."""
+    depths: tuple[int, ...] = (1, 1, 2, 2, 2)
+    """Encoder blocks at each stride."""
+    scan_from: int = 3
+    """The first stage whose blocks mix with the scan; those before mix with convolutions."""
+    state: int = 16
+    """Size N of the scan's state."""
+    head_dim: int = 16
+    """Features that share one decay; divides the widths of the scanning stages."""
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> NetworkConfig:
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"widths {self.widths} and depths {self.depths} must have the same length")
+        odd = [width for width in self.widths[self.scan_from :] if width % self.head_dim]
+        if odd:
+            raise ValueError(f"scanning stages have the widths {odd}; give multiples of head_dim {self.head_dim}")
+        return self
+
+
+class PrepareConfig(Config):
+    """How a volume becomes what the network sees."""
+
+    spacing_mm: float = Field(1.0, gt=0)
+    """In-plane pixel size that the network was trained at."""
+    keep_within: float = Field(1.6, ge=1)
+    """In-plane sizes within this factor of `spacing_mm` are left as stored; others are resampled."""
+    neighbour_mm: float = Field(5.0, gt=0)
+    """Distance at which neighbouring slices are taken, rounded to whole slices, one at least."""
+    margin_mm: float = Field(8.0, ge=0)
+    """What stays around the head when empty margins are cropped away."""
+    clip: float = Field(8.0, gt=0)
+    """Normalised intensities are bounded by plus and minus this."""
+
+
+class TrainConfig(Config):
+    """One training run."""
+
+    steps: int = Field(6000, ge=1)
+    batch: int = Field(32, ge=1)
+    patch: tuple[int, int] | None = None
+    """Rows and columns of a training sample; None takes the largest slice of the data set."""
+    learning_rate: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(0.02, ge=0)
+    warm_up: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises; then it falls along a cosine to zero."""
+    clip_norm: float = Field(1.0, gt=0)
+    ema: float = Field(0.999, ge=0, lt=1)
+    """Decay of the moving average of the weights; the average is what is saved and used."""
+    foreground: float = Field(0.5, ge=0, le=1)
+    """Share of samples that are drawn from slices with a label."""
+    drop_optional: float = Field(0.5, ge=0, le=1)
+    """Chance that a sample loses optional channels: half of these lose all of them."""
+    deep_supervision: tuple[float, ...] = (1.0, 0.5, 0.25)
+    """Loss weights of the outputs at strides 1, 2, 4."""
+    compile: bool = True
+    """Let torch.compile speed up training on CUDA, where it can."""
+    checkpoint_every: int = Field(500, ge=1)
+    """Steps between two states that --resume can go on from."""
+    validate_every: int = Field(1000, ge=1)
+    seed: int = 0

@@ -1,0 +1,177 @@
+"""The networks. `mambaseg-2d` segments one axial slice with the help of its neighbours, at any slice size.
+
+    stride   encoder                                decoder
+    1        stem: 3x3 convolutions ─────────────── 3x3 convolution ─ head
+    2          residual 3x3 block ───────────────── + residual 3x3 block ─ head (training)
+    4            depthwise 7x7 blocks ───────────── + depthwise 7x7 block ─ head (training)
+    8              scan blocks ──────────────────── + depthwise 7x7 block
+    16               scan blocks ───────────────────┘
+
+A scan block is Mamba-2's mixer without its causal convolution: a 3x3 depthwise convolution sees both sides
+(UlikeMamba, arXiv 2503.19308), and the slice is scanned forwards and backwards with shared projections, by rows in
+one block and by columns in the next.
+
+Shapes: b batch, c features, y x rows and columns, l = y x tokens, h heads, p head_dim, n state.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mambaseg.config import NetworkConfig
+from mambaseg.scan import scan
+
+
+class ScanMixer(nn.Module):
+    """Mix all tokens of a slice by a state space scan in two directions."""
+
+    def __init__(self, width: int, config: NetworkConfig, by_columns: bool) -> None:
+        super().__init__()
+        self.width, self.state, self.by_columns = width, config.state, by_columns
+        self.heads, self.head_dim = width // config.head_dim, config.head_dim
+        self.backend = "auto"
+        mixed = width + 2 * config.state
+        self.enter = nn.Conv2d(width, width + mixed + 2 * self.heads, 1, bias=False)
+        self.local = nn.Conv2d(mixed, mixed, 3, padding=1, groups=mixed)
+        # Decay rates from 1 to 16 and time steps around 0.001 to 0.1, as in Mamba-2.
+        self.log_rate = nn.Parameter(torch.log(torch.linspace(1, 16, self.heads)).repeat(2, 1))
+        steps = torch.exp(torch.linspace(-6.9, -2.3, self.heads)).repeat(2, 1)
+        self.step_bias = nn.Parameter(torch.log(torch.expm1(steps)))
+        self.direct = nn.Parameter(torch.ones(self.heads))
+        self.norm = nn.LayerNorm(width)
+        self.leave = nn.Conv2d(width, width, 1, bias=False)
+
+    def forward(self, u: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
+        """Return the mixed features."""
+        if self.by_columns:
+            u = u.transpose(2, 3)
+        b, c, rows, columns = u.shape
+        gate, mixed, dt = self.enter(u).split([c, c + 2 * self.state, 2 * self.heads], dim=1)
+        tokens = F.silu(self.local(mixed)).flatten(2).transpose(1, 2)  # b l c+2n
+        dt = dt.flatten(2).transpose(1, 2).float().unflatten(-1, (2, self.heads))  # b l 2 h
+        dt = F.softplus(dt + self.step_bias.float())
+        x, B, C = tokens.split([c, self.state, self.state], dim=-1)
+        x = x.unflatten(-1, (self.heads, self.head_dim))  # b l h p
+        # Both directions in one call: the backward one is a second batch of reversed tokens.
+        both = [torch.cat([t, t.flip(1)]) for t in (x, B, C)]
+        steps = torch.cat([dt[:, :, 0], dt[:, :, 1].flip(1)])
+        rate = -torch.exp(self.log_rate.float()).repeat_interleave(b, dim=0)  # 2b h
+        y = scan(both[0], steps, rate, both[1], both[2], self.backend)
+        y = y[:b] + y[b:].flip(1) + self.direct[:, None].to(x.dtype) * x
+        y = self.norm(y.flatten(2)).transpose(1, 2).unflatten(2, (rows, columns))
+        out = self.leave(y.to(gate.dtype) * F.silu(gate))
+        return out.transpose(2, 3) if self.by_columns else out
+
+
+class Block(nn.Module):
+    """Mix over the slice, then over the features; each a residual step."""
+
+    def __init__(self, width: int, mixer: nn.Module) -> None:
+        super().__init__()
+        self.norm_mixer, self.mixer = nn.BatchNorm2d(width), mixer
+        self.features = nn.Sequential(
+            nn.BatchNorm2d(width), nn.Conv2d(width, 2 * width, 1), nn.GELU(), nn.Conv2d(2 * width, width, 1)
+        )
+
+    def forward(self, u: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
+        """Return features of the same shape."""
+        u = u + self.mixer(self.norm_mixer(u))
+        return u + self.features(u)
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions: at fine strides they hold the edges and cost few parameters."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_conv(width, width), nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width))
+
+    def forward(self, u: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
+        """Return features of the same shape."""
+        return F.relu(u + self.body(u))
+
+
+def _conv(before: int, after: int) -> list[nn.Module]:
+    """A 3x3 convolution with norm and ReLU."""
+    return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+
+
+class MambaSeg2d(nn.Module):
+    """U-shaped network of 2-D slices with a scan at strides 8 and 16."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths, slices = config.widths, 2 * config.neighbours + 1
+        self.stem = nn.Sequential(nn.Conv2d(config.channels * slices, widths[0], 3, padding=1, bias=False))
+        self.present = nn.Linear(config.channels, widths[0], bias=False)
+        self.fine = nn.Sequential(nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True), *_conv(widths[0], widths[0]))
+        self.encoder, self.down = nn.ModuleList(), nn.ModuleList()
+        self.up, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for stage in range(1, len(widths)):
+            self.down.append(nn.Conv2d(widths[stage - 1], widths[stage], 2, stride=2))
+            blocks = [_block(config, stage, number) for number in range(config.depths[stage])]
+            self.encoder.append(nn.Sequential(*blocks))
+        for stage in range(len(widths) - 2, 0, -1):
+            self.up.append(nn.Conv2d(widths[stage + 1], widths[stage], 1))
+            self.decoder.append(Residual(widths[stage]) if stage == 1 else _depthwise(widths[stage]))
+        self.up.append(nn.Conv2d(widths[1], widths[0], 1))
+        self.decoder.append(nn.Sequential(*_conv(widths[0], widths[0])))
+        self.heads = nn.ModuleList(nn.Conv2d(width, config.labels, 1) for width in widths[:3])
+
+    @property
+    def multiple(self) -> int:
+        """Rows and columns are padded to a multiple of this."""
+        return int(2 ** (len(self.config.widths) - 1))
+
+    def forward(
+        self, slices: Float[Tensor, "b s y x"], present: Float[Tensor, "b m"]
+    ) -> list[Float[Tensor, "b label _ _"]]:
+        """Return logits at strides 1, 2 and 4 while training, else at stride 1 only.
+
+        Parameters
+        ----------
+        slices
+            Normalised intensities: for each channel the slices from below to above; s = channels x slices.
+        present
+            1 where a channel exists, else 0; a missing channel's slices are 0.
+        """
+        u = self.fine(self.stem(slices) + self.present(present)[:, :, None, None])
+        skips = []
+        for down, encode in zip(self.down, self.encoder, strict=True):
+            skips.append(u)
+            u = encode(down(u))
+        logits = []
+        for step, (up, decode) in enumerate(zip(self.up, self.decoder, strict=True)):
+            u = decode(skips.pop() + F.interpolate(up(u), scale_factor=2.0, mode="nearest"))
+            stage = len(self.up) - 1 - step
+            if stage == 0 or (self.training and stage < len(self.heads)):
+                logits.insert(0, self.heads[stage](u))
+        return logits
+
+
+def _depthwise(width: int) -> Block:
+    """A block that mixes with a 7x7 depthwise convolution."""
+    return Block(width, nn.Conv2d(width, width, 7, padding=3, groups=width))
+
+
+def _block(config: NetworkConfig, stage: int, number: int) -> nn.Module:
+    """The encoder block of a stage."""
+    width = config.widths[stage]
+    if stage >= config.scan_from:
+        return Block(width, ScanMixer(width, config, by_columns=bool(number % 2)))
+    return Residual(width) if stage == 1 else _depthwise(width)
+
+
+def build(config: NetworkConfig) -> MambaSeg2d:
+    """Return the network of `config` with fresh weights."""
+    return MambaSeg2d(config)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Count every tensor that training moves: weights and the running statistics of norms."""
+    moved = [*network.parameters(), *(b for b in network.buffers() if b.is_floating_point())]
+    return sum(tensor.numel() for tensor in moved)
