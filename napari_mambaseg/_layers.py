@@ -1,0 +1,230 @@
+"""Layers to Volume and LabelMap and back: the one place where that happens.
+
+A layer remembers in `metadata["mambaseg"]`, in plain values, the grid of its file (see `_grid`), so that what is
+saved lies voxel by voxel on what was read: same shape, same axes, same affine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from mambaseg.errors import VolumeError
+from mambaseg.volume import Label, LabelMap, StoredSpace, Volume
+from napari_mambaseg._grid import Grid, canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari.layers import Layer
+    from napari.viewer import ViewerModel
+
+LayerData: TypeAlias = "tuple[Any, dict[str, Any], str]"
+
+KEY = "mambaseg"
+AXIS_LABELS = ("I", "P", "L")
+# Labels that the user adds have no colour of their own; they must be seen all the same.
+_UNNAMED_COLOR = "#b0b0b0"
+_SAMPLES = 1_000_000
+
+
+def image_layers(volume: Volume, name: str | None = None, path: str | None = None) -> list[LayerData]:
+    """Describe one image layer per channel; only the first is switched on, they would hide one another.
+
+    Parameters
+    ----------
+    volume : Volume
+        What to show. Its array is not copied.
+    name : str, optional
+        What to write before the names of the channels.
+    path : str, optional
+        The file it was read from.
+
+    Returns
+    -------
+    list of LayerData
+        (data, keyword arguments, "image"), as napari's readers give them.
+    """
+    grid = Grid.of(volume.affine, volume.shape)
+    layers: list[LayerData] = []
+    for channel in volume.channels:
+        shown = grid.show(volume.channel(channel))
+        options = _placed(grid, volume.stored, path)
+        options["metadata"][KEY]["channel"] = channel
+        options |= {
+            "name": f"{name} {channel}" if name else channel,
+            "colormap": "gray",
+            "contrast_limits": _contrast_limits(shown),
+            "visible": not layers,
+        }
+        layers.append((shown, options, "image"))
+    return layers
+
+
+def labels_layer(label_map: LabelMap, name: str, path: str | None = None) -> LayerData:
+    """Describe a labels layer; where labels have names and colours, it shows them.
+
+    Parameters
+    ----------
+    label_map : LabelMap
+        What to show. Its array is not copied: painting changes it.
+    name : str
+        The layer's name.
+    path : str, optional
+        The file it was read from.
+
+    Returns
+    -------
+    LayerData
+        (data, keyword arguments, "labels"), as napari's readers give them.
+    """
+    grid = Grid.of(label_map.affine, label_map.shape)
+    options = _placed(grid, label_map.stored, path) | {"name": name}
+    labels = label_map.labels
+    if labels:
+        options["metadata"][KEY]["labels"] = {value: asdict(label) for value, label in labels.items()}
+        options["features"] = {"index": [0, *labels], "name": ["background", *(each.name for each in labels.values())]}
+        options["colormap"] = {
+            None: _UNNAMED_COLOR,
+            0: "transparent",
+            **{value: label.color for value, label in labels.items()},
+        }
+    return grid.show(label_map.data), options, "labels"
+
+
+def to_volume(data: Any, meta: Mapping[str, Any]) -> Volume:
+    """Turn an image layer, as napari gives it to writers, into a volume of one channel.
+
+    A layer from a file goes back to the axes and the affine of that file. For any other, scale, translation,
+    rotation and affine are composed, in mm (a pixel counts as one), and the volume gets the order R, A, S.
+    """
+    shown = _array(data, meta)
+    grid, known = _grid_of(shown.shape, meta)
+    if shown.dtype == np.bool_:
+        shown = shown.astype(np.uint8)
+    channel = str(known.get("channel") or meta.get("name") or "image")
+    return Volume(grid.restore(shown)[None], grid.affine, (channel,), stored=_stored(known))
+
+
+def to_label_map(data: Any, meta: Mapping[str, Any]) -> LabelMap:
+    """Turn a labels layer, as napari gives it to writers, into a label map; geometry as in `to_volume`."""
+    shown = _array(data, meta)
+    grid, known = _grid_of(shown.shape, meta)
+    low, high = (int(shown.min()), int(shown.max())) if shown.size else (0, 0)
+    if low < 0:
+        raise VolumeError(
+            f"the layer {meta.get('name')} has the label {low}; labels are 0 (background) or more; change it first"
+        )
+    labels = {int(value): Label(**label) for value, label in known.get("labels", {}).items()}
+    voxels = grid.restore(shown).astype(np.min_scalar_type(high))
+    return LabelMap(voxels, grid.affine, labels, stored=_stored(known))
+
+
+def show(viewer: ViewerModel, what: Volume | LabelMap, name: str | None = None) -> list[Layer]:
+    """Add a volume or a label map to a viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where to add.
+    what : Volume or LabelMap
+        What to add: one image layer per channel, or one labels layer.
+    name : str, optional
+        Name of the labels layer; for a volume, what to write before the names of its channels.
+
+    Returns
+    -------
+    list of napari.layers.Layer
+        The new layers.
+    """
+    from napari.layers import Layer  # Only here: readers must not pay for it.
+
+    described = image_layers(what, name) if isinstance(what, Volume) else [labels_layer(what, name or "mask")]
+    return [viewer.add_layer(Layer.create(*each)) for each in described]
+
+
+def stands_on(meta: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two layers of the same shape are in the same place, to napari."""
+    return bool(np.allclose(_transform(meta), _transform(other), rtol=0, atol=1e-6))
+
+
+def _placed(grid: Grid, stored: StoredSpace | None, path: str | None) -> dict[str, Any]:
+    """Return what places a layer in the viewer, and what brings it back to its file."""
+    remembered = grid.plain() | {"stored": None if stored is None else asdict(stored), "path": path}
+    return {
+        "scale": grid.scale,
+        "translate": grid.translate,
+        "units": ("mm",) * 3,
+        "axis_labels": AXIS_LABELS,
+        "metadata": {KEY: remembered},
+    }
+
+
+def _array(data: Any, meta: Mapping[str, Any]) -> Num[np.ndarray, "s a r"]:
+    """Return the voxels of a layer at full resolution, or say why it is no volume."""
+    array = np.asarray(data[0] if meta.get("multiscale") else data)
+    if array.ndim != 3 or meta.get("rgb"):
+        axes = "colours" if meta.get("rgb") else f"{array.ndim} axes"
+        raise VolumeError(f"the layer {meta.get('name')} has {axes}; volumes have three axes; save one volume of it")
+    return array
+
+
+def _grid_of(shape: Sequence[int], meta: Mapping[str, Any]) -> tuple[Grid, dict[str, Any]]:
+    """Return the grid of a layer, and what it remembers if that still holds."""
+    now = _transform(meta)
+    remembered = (meta.get("metadata") or {}).get(KEY)
+    if remembered:
+        grid = Grid.from_plain(remembered)
+        if grid.shown_shape == tuple(shape):
+            affine = grid.moved(now)
+            if affine is grid.affine:
+                return grid, remembered
+            # The header's own fields describe the old place.
+            return Grid(affine, grid.shape, grid.axes, grid.flips), remembered | {"stored": None}
+    k, j, i = shape
+    return canonical(now, (k, j, i)), {}
+
+
+def _transform(meta: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:
+    """Compose all that napari does to place a layer, in mm."""
+    from napari.utils.transforms import Affine  # Only here: readers must not pay for it.
+
+    given = {key: meta[key] for key in ("scale", "translate", "rotate", "shear") if meta.get(key) is not None}
+    placed = Affine(**given, ndim=3).affine_matrix
+    around = meta.get("affine")
+    if around is not None:
+        placed = np.asarray(getattr(around, "affine_matrix", around)) @ placed
+    return np.asarray(np.diag([*_mm_per_unit(meta.get("units")), 1.0]) @ placed, np.float64)
+
+
+def _mm_per_unit(units: Any) -> tuple[float, ...]:
+    """Return the length of napari's units, pint's; a pixel, the default, counts as one mm."""
+    given = units if isinstance(units, (tuple, list)) else (units,) * 3
+    return tuple(_in_mm(unit) for unit in given)
+
+
+def _in_mm(unit: Any) -> float:
+    lengths = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "centimeter": 10.0, "m": 1000.0, "meter": 1000.0}
+    lengths |= {"um": 1e-3, "µm": 1e-3, "micrometer": 1e-3, "micron": 1e-3, "nm": 1e-6, "nanometer": 1e-6}
+    return lengths.get(str(unit), 1.0)
+
+
+def _stored(known: Mapping[str, Any]) -> StoredSpace | None:
+    stored = known.get("stored")
+    return None if stored is None else StoredSpace(**stored)
+
+
+def _contrast_limits(data: Num[np.ndarray, "..."]) -> tuple[float, float]:
+    """Leave out the darkest 1 % and the brightest 0.5 %: bright fat and vessels would dim the brain."""
+    step = max(1, round((data.size / _SAMPLES) ** (1 / 3)))
+    values = data[::step, ::step, ::step].astype(np.float64)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 1.0
+    low, high = np.percentile(values, (1, 99.5)).tolist()
+    if low == high:
+        low, high = float(values.min()), float(values.max())
+    return (low, high) if low < high else (low, low + 1.0)
