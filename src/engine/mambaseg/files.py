@@ -9,7 +9,7 @@ import gzip
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Num
@@ -23,6 +23,7 @@ from mambaseg.volume import LabelMap, Volume, corners_apart_mm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from io import BufferedIOBase
 
 # Level 1 packs masks nearly as tight as 9, in a fraction of the time.
 _LEVEL = 1
@@ -185,7 +186,7 @@ def _file_type(volume: Volume | LabelMap, extension: str) -> np.dtype:
 
 
 def _encode(
-    stream: BinaryIO | gzip.GzipFile,
+    stream: BufferedIOBase,
     volume: Volume | LabelMap,
     data: Num[np.ndarray, "channel i j k"],
     dtype: np.dtype,

@@ -6,7 +6,7 @@ import gzip
 import math
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -14,6 +14,7 @@ from jaxtyping import Float, Num
 from mambaseg.errors import VolumeError
 
 if TYPE_CHECKING:
+    from io import BufferedIOBase
     from pathlib import Path
 
     from mambaseg.volume import StoredSpace
@@ -59,12 +60,12 @@ def check_array(shape: tuple[int, ...], dtype: np.dtype) -> None:
         raise VolumeError(f"the voxels are {kind}; give integers or real numbers, for example the magnitude image")
 
 
-def open_volume(path: Path, compressed: bool) -> BinaryIO:
+def open_volume(path: Path, compressed: bool) -> BufferedIOBase:
     """Open a file for reading, unpacking it on the way if it is compressed."""
-    return cast("BinaryIO", gzip.open(path, "rb") if compressed else open(path, "rb"))
+    return gzip.open(path, "rb") if compressed else open(path, "rb")
 
 
-def read_exactly(stream: BinaryIO, count: int) -> bytearray:
+def read_exactly(stream: BufferedIOBase, count: int) -> bytearray:
     """Read `count` bytes or raise EOFError; in pieces, because gzip would hold a second copy of a large read."""
     buffer = bytearray(count)
     view = memoryview(buffer)
@@ -78,7 +79,7 @@ def read_exactly(stream: BinaryIO, count: int) -> bytearray:
     return buffer
 
 
-def read_voxels(stream: BinaryIO, layout: Layout, path: Path, compressed: bool) -> Num[np.ndarray, "..."]:
+def read_voxels(stream: BufferedIOBase, layout: Layout, path: Path, compressed: bool) -> Num[np.ndarray, "..."]:
     """Read the array: unscaled integers as they are, all else as float32, in the byte order of this machine.
 
     A compressed file is read to its end, because only there is its checksum.

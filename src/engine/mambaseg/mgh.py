@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -11,8 +11,11 @@ from nibabel.freesurfer.mghformat import DATA_OFFSET, MGHHeader, MGHImage, heade
 from mambaseg.errors import VolumeError
 from mambaseg.layout import Layout, check_array, read_exactly
 
+if TYPE_CHECKING:
+    from io import BufferedIOBase
 
-def read_layout(stream: BinaryIO) -> Layout:
+
+def read_layout(stream: BufferedIOBase) -> Layout:
     """Read the header at the start of `stream`."""
     block = bytes(read_exactly(stream, DATA_OFFSET))
     header = MGHHeader(block[: header_dtype.itemsize], check=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +13,9 @@ from nibabel.nifti2 import Nifti2Header, Nifti2PairHeader
 from mambaseg.errors import VolumeError
 from mambaseg.layout import Layout, check_array, read_exactly
 from mambaseg.volume import StoredSpace, corners_apart_mm
+
+if TYPE_CHECKING:
+    from io import BufferedIOBase
 
 SHORT, LONG = Nifti1Header.sizeof_hdr, Nifti2Header.sizeof_hdr
 MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}
@@ -28,7 +31,7 @@ _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
-def read_layout(stream: BinaryIO, single: bool) -> Layout:
+def read_layout(stream: BufferedIOBase, single: bool) -> Layout:
     """Read the header at the start of `stream`.
 
     Parameters
@@ -90,7 +93,7 @@ def tolerance_mm(affine: Float[np.ndarray, "4 4"], shape: tuple[int, ...]) -> fl
     return 1e-6 * float(reach.max())
 
 
-def _read_header(stream: BinaryIO, single: bool) -> Any:
+def _read_header(stream: BufferedIOBase, single: bool) -> Any:
     block = bytes(read_exactly(stream, SHORT))
     if Nifti1Header.may_contain_header(block):
         return (Nifti1Header if single else Nifti1PairHeader)(block, check=False)
