@@ -84,7 +84,9 @@ class Canvas:
         self._grid, self._chance, self._channels = grid, chance, tuple(channels)
         self._images = [np.zeros(shape, np.float32) for _ in channels]
 
-    def paint(self, tissue: Tissue, share: FloatArray, box: Box | None = None, texture: FloatArray | None = None) -> None:
+    def paint(
+        self, tissue: Tissue, share: FloatArray, box: Box | None = None, texture: FloatArray | None = None
+    ) -> None:
         """Lay `tissue` over what is there, where and as far as `share` (0 to 1) says.
 
         Parameters

@@ -79,7 +79,8 @@ class Grid:
         (a, b, c), (i, j, k) = self.per_voxel, fine.shape
         if a == b == c == 1:
             return fine
-        return fine.reshape(i // a, a, j // b, b, k // c, c).mean(axis=(1, 3, 5), dtype=np.float32)
+        parts = fine.reshape(i // a, a, j // b, b, k // c, c)
+        return np.asarray(parts.mean(axis=(1, 3, 5)), np.float32)
 
 
 def _span(axis: FloatArray, low: float, high: float) -> slice:
@@ -123,7 +124,7 @@ class Lattice:
 
     def on(self, grid: Grid) -> FloatArray:
         """Evaluate at every point of a grid: three small matrix products instead of one look-up per point."""
-        value = self.knots
+        value: FloatArray = self.knots
         for axis in grid.axes:
             value = np.tensordot(value, self._weights(axis), axes=(0, 1))
         return value
@@ -140,7 +141,8 @@ class Lattice:
         away = np.abs(where[:, None] - np.arange(self.knots.shape[0]))
         near = 2 / 3 - away**2 + away**3 / 2
         far = np.clip(2 - away, 0, None) ** 3 / 6
-        return np.where(away < 1, near, far).astype(np.float32)
+        weights: FloatArray = np.where(away < 1, near, far).astype(np.float32)
+        return weights
 
 
 def soft(inside_mm: FloatArray, edge_mm: float) -> FloatArray:
@@ -152,11 +154,8 @@ def soft(inside_mm: FloatArray, edge_mm: float) -> FloatArray:
 
 def ellipsoid(points: Points, centre: Sequence[float], radii: Sequence[float]) -> FloatArray:
     """Distance to an ellipsoid's surface in mm, positive inside; exact only near the surface."""
-    squares = slopes = np.float32(0)
-    for p, c, r in zip(points, centre, radii, strict=True):
-        q = ((p - np.float32(c)) * np.float32(1 / r)) ** 2
-        squares = squares + q
-        slopes = slopes + q * np.float32(1 / r**2)
-    rho = np.sqrt(squares)
-    distance: FloatArray = (1 - rho) * rho / (np.sqrt(slopes) + np.float32(1e-6))
+    u, v, w = (((p - np.float32(c)) * np.float32(1 / r)) ** 2 for p, c, r in zip(points, centre, radii, strict=True))
+    rho = np.sqrt(u + v + w)
+    a, b, c = (np.float32(1 / r**2) for r in radii)
+    distance: FloatArray = (1 - rho) * rho / (np.sqrt(a * u + b * v + c * w) + np.float32(1e-6))
     return distance
