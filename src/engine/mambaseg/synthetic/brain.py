@@ -69,7 +69,7 @@ def build_brain(grid: Grid, points: Points, cavity: FloatArray, growths: Sequenc
     for growth in growths:
         np.maximum(filled, soft(growth.depth(points), 10.0), out=filled)
     pial = np.minimum(_sulci(grid, bent, outer, filled, chance), outer)
-    np.minimum(pial, _sylvian(bent), out=pial)
+    np.minimum(pial, _sylvian(bent, chance.lattice("insula", 8.0).on(grid)), out=pial)
     size = np.float32(chance.between("ventricles", -1.0, 1.8))
     side = (np.abs(x), y, z)
     lateral = np.maximum(_tube(side, _VENTRICLE), _tube(side, _TEMPORAL_HORN)) + size
@@ -89,7 +89,7 @@ def paint_brain(canvas: Canvas, grid: Grid, box: tuple[slice, slice, slice], bra
     paint(Tissue.CSF, np.ones_like(inside))
     tissue = soft(brain.pial, edge)
     paint(Tissue.WHITE, tissue)
-    ribbon = np.float32(2.7) + np.float32(0.5) * chance.lattice("ribbon", 9.0).on(grid)
+    ribbon = np.float32(3.1) + np.float32(0.5) * chance.lattice("ribbon", 9.0).on(grid)
     # Where white meets grey the border is less sharp than where grey meets fluid.
     paint(Tissue.GREY, tissue * soft(ribbon - brain.pial, 1.8 * edge))
     side = (np.abs(brain.points[0]), *brain.points[1:])
@@ -123,28 +123,31 @@ def _sulci(grid: Grid, points: Points, outer: FloatArray, filled: FloatArray, ch
     rays = [p - c for p, c in zip(points, core, strict=True)]
     length = np.sqrt(sum(r**2 for r in rays))
     factor = np.float32(0.40) + np.float32(0.60 * 40) / np.maximum(length, 9)
-    folds = chance.lattice("folds", 7.0, banded=True).at(
+    folds = chance.lattice("folds", 6.3, banded=True).at(
         (core[0] + rays[0] * factor, core[1] + rays[1] * factor, core[2] + rays[2] * factor)
     )
     slope = np.sqrt(sum(s**2 for s in np.gradient(folds, *grid.axes)))
     away = np.abs(folds) / (slope + np.float32(0.05))
     depth = np.clip(outer, 0, None)
-    deepest = np.float32(15) + np.float32(5) * chance.lattice("sulcal depth", 14.0).on(grid)
+    deepest = np.float32(14) + np.float32(4) * chance.lattice("sulcal depth", 14.0).on(grid)
     open_mm = np.float32(chance.between("sulcal width", 0.15, 0.7)) + np.float32(0.9) * np.exp(depth / np.float32(-4))
-    walls: FloatArray = np.hypot(away, np.clip(depth - deepest, 0, None)) - open_mm * (1 - filled) + filled
+    # Towards the core all rays meet and would bundle the sheets, so they end before it.
+    ends = np.clip(np.maximum(depth - deepest, 17 - length), 0, None)
+    walls: FloatArray = np.hypot(away, ends) - open_mm * (1 - filled) + filled
     return walls
 
 
-def _sylvian(points: Points) -> FloatArray:
+def _sylvian(points: Points, wavy: FloatArray) -> FloatArray:
     """Distance from the walls of the lateral fissure and of the cistern over the insula."""
     x, y, z = points
     side = np.abs(x)
     short = np.clip(np.abs(y + 4) - 29, 0, None) ** 2
     cleft = np.sqrt((z - 3 + y / 4) ** 2 + short + np.clip(37 - side, 0, None) ** 2) - 1
-    insula = (side - 38 + (y - 4) ** 2 / 150) ** 2
-    insula = insula + np.clip(np.abs(z - 3) - 12, 0, None) ** 2 + np.clip(np.abs(y - 3) - 20, 0, None) ** 2
-    fissure: FloatArray = np.minimum(cleft, np.sqrt(insula) - np.float32(0.7)).astype(np.float32)
-    return fissure
+    insula = (side - 39 + (y - 4) ** 2 / 130 + np.float32(1.3) * wavy) ** 2
+    insula = insula + np.clip(np.abs(z - 3) - 10, 0, None) ** 2 + np.clip(np.abs(y - 5) - 15, 0, None) ** 2
+    cistern = np.sqrt(insula) - np.float32(0.6) - np.float32(0.5) * wavy
+    walls: FloatArray = np.minimum(cleft, cistern).astype(np.float32)
+    return walls
 
 
 def _tube(points: Points, line: Sequence[tuple[float, float, float, float]]) -> FloatArray:
@@ -177,16 +180,17 @@ def _paint_low(paint: Paint, brain: Brain, side: Points, edge: float, wavy: Floa
     lobes = np.maximum(ellipsoid(side, (21, -50, -40), (31, 33, 22)), ellipsoid(points, (0, -54, -38), (13, 26, 20)))
     lobes = np.minimum(lobes, brain.cavity - 2)
     stem = np.maximum(ellipsoid(points, (0, -18, -36), (16, 13, 16)), ellipsoid(points, (0, -25, -62), (8, 8, 26)))
-    stem = np.maximum(stem, ellipsoid(points, (0, -17, -14), (16, 11, 13)))
-    low = soft(-6 - points[2], 4.0)
+    stem = np.maximum(stem, ellipsoid(points, (0, -17, -16), (17, 11, 13)))
+    low = soft(-11 - points[2], 5.0)
     paint(Tissue.CSF, soft(ellipsoid(points, (0, 9, -22), (11, 9, 6)) + wavy, edge))
     paint(Tissue.CSF, soft(ellipsoid(points, (0, -37, 0), (9, 5.5, 8)) + wavy, edge))
     paint(Tissue.CSF, soft(stem + 2, 1.5 * edge) * low)
     paint(Tissue.CSF, soft(lobes + np.float32(1.2), edge))
     paint(Tissue.CEREBELLUM, soft(lobes, edge))
     # Folia: thin dark clefts, one behind the other, parallel to the surface.
-    clefts = np.cos(lobes * np.float32(1.7) + wavy * np.float32(1.2)) - np.float32(0.55)
-    paint(Tissue.CSF, soft(clefts, 0.9) * soft(lobes, edge) * soft(11 - lobes, 8.0) * np.float32(0.35))
+    clefts = np.cos(lobes * np.float32(2.1) + wavy * np.float32(1.5)) - np.float32(0.5)
+    faint = np.float32(0.28) * soft(wavy + 1, 2.0) * soft(11 - lobes, 8.0)
+    paint(Tissue.CSF, soft(clefts, 0.9) * soft(lobes, edge) * faint)
     paint(Tissue.WHITE, soft(lobes - np.float32(10.5) + wavy, 7.0) * np.float32(0.9))
     paint(Tissue.WHITE, soft(stem, edge) * soft(4 - points[2], 12.0))
     paint(Tissue.CSF, soft(ellipsoid(points, (0, -34, -38), (6, 3.5, 9)), edge))

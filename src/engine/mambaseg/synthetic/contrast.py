@@ -55,7 +55,7 @@ BRIGHTNESS: Mapping[Tissue, tuple[float, float, float]] = MappingProxyType({
     Tissue.EYE: (0.22, 0.42, 0.42),
     Tissue.CSF: (0.20, 0.34, 0.34),
     Tissue.WHITE: (1.00, 1.00, 1.00),
-    Tissue.GREY: (1.14, 0.80, 0.83),
+    Tissue.GREY: (1.18, 0.77, 0.80),
     Tissue.NUCLEUS: (1.08, 0.85, 0.87),
     Tissue.PALLIDUM: (0.84, 0.93, 0.94),
     Tissue.CEREBELLUM: (1.10, 0.84, 0.86),

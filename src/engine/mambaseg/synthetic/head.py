@@ -27,7 +27,7 @@ def build_head(grid: Grid, chance: Chance) -> Head:
     """Pose a head in the scanner and find its surfaces."""
     points = _posed(grid, chance)
     # A few tenths of millimetres are left to the unevenness that makes no two outlines alike.
-    uneven = chance.lattice("outline", 22.0).on(grid)
+    uneven = chance.lattice("outline", 34.0).on(grid)
     skin = _skin(points) + np.float32(1.2) * uneven
     cavity = _cavity(points) + np.float32(0.9) * uneven
     return Head(points, skin, cavity)
@@ -42,12 +42,13 @@ def paint_head(canvas: Canvas, grid: Grid, head: Head, chance: Chance) -> None:
     canvas.paint(Tissue.FAT, soft(skin, edge), texture=streaks)
     # Low in the head fat gives way to muscle, mucosa and air cells; high up only a thin galea lies under the fat.
     deep = soft(-30 - z, 25.0) * soft(skin - 7, 4.0)
-    canvas.paint(Tissue.MUSCLE, deep * soft(patches + np.float32(0.55), 0.5), texture=streaks)
+    canvas.paint(Tissue.MUSCLE, deep * soft(patches + np.float32(0.95), 0.7), texture=streaks)
     canvas.paint(Tissue.MUCOSA, deep * soft(patches - np.float32(1.2), 0.4))
     _paint_temporalis(canvas, grid, head)
-    _paint_skull(canvas, grid, head, patches)
+    _paint_skull(canvas, grid, head, chance.lattice("marrow", 15.0).on(grid))
     canvas.paint(Tissue.SKIN, soft(skin, edge) * soft(np.float32(1.6) - skin, edge), texture=streaks)
     _paint_face(canvas, grid, head, patches)
+    _paint_spine(canvas, grid, head)
 
 
 def _posed(grid: Grid, chance: Chance) -> Points:
@@ -59,11 +60,14 @@ def _posed(grid: Grid, chance: Chance) -> Points:
     return x, y, z
 
 
-def _egg(points: Points, radii: tuple[float, float, float], below: float) -> FloatArray:
-    """An ellipsoid that is narrow at the forehead and reaches `below` mm down instead of radii[2]."""
+def _egg(points: Points, radii: tuple[float, float, float], below: float, steep: int = 1) -> FloatArray:
+    """An ellipsoid that is narrow at the forehead and reaches `below` mm down instead of radii[2].
+
+    With `steep` above 1 its lower half keeps its width for longer.
+    """
     x, y, z = points
     narrow = 1 + np.float32(0.10) * np.tanh((y - 5) / 60)
-    down = np.where(z < 0, np.float32(radii[2] / below), np.float32(1)) * z
+    down = np.where(z < 0, np.float32(radii[2]) * np.abs(z / np.float32(below)) ** steep, z)
     return ellipsoid((x * narrow, y, down), (0, -2, 0), radii)
 
 
@@ -71,7 +75,7 @@ def _skin(points: Points) -> FloatArray:
     x, y, z = points
     skull = _egg(points, (75.5, 95.0, 78.0), 175.0)
     nose = 20 * np.exp(-((x / 9) ** 2) - ((z + 52) / 16) ** 2) * soft(y - 76, 14.0)
-    ears = 9 * np.exp(-(((y + 14) / 8) ** 2) - ((z + 36) / 14) ** 2) * soft(np.abs(x) - 66, 8.0)
+    ears = 6 * np.exp(-(((y + 14) / 8) ** 2) - ((z + 36) / 14) ** 2) * soft(np.abs(x) - 66, 8.0)
     # The nape recedes under the occiput.
     nape = 0.45 * np.clip(-58 - z, 0, None) * soft(-35 - y, 40.0)
     return (skull + nose + ears - nape).astype(np.float32)
@@ -79,11 +83,11 @@ def _skin(points: Points) -> FloatArray:
 
 def _cavity(points: Points) -> FloatArray:
     x, y, z = points
-    vault = _egg(points, (64.5, 83.5, 68.0), 82.0)
-    # The floor steps up from the posterior over the middle to the anterior fossa, and rises in the middle (sella).
-    floor = -66 + 26 * soft(y + 6, 14.0) + 20 * soft(y - 30, 10.0)
-    floor = floor + 13 * np.exp(-((x / 13) ** 2)) * soft(y + 2, 12.0) * soft(34 - y, 12.0)
-    return np.minimum(vault, (z - floor) * np.float32(0.8)).astype(np.float32)
+    depth = _egg(points, (64.5, 83.5, 68.0), 29.0, steep=2)
+    # Under the vault the middle fossae hold the temporal lobes and the posterior fossa the cerebellum.
+    np.maximum(depth, ellipsoid((np.abs(x), y, z), (33, 4, -20), (30, 36, 23)), out=depth)
+    np.maximum(depth, ellipsoid(points, (0, -44, -34), (53, 41, 31)), out=depth)
+    return depth
 
 
 def _paint_temporalis(canvas: Canvas, grid: Grid, head: Head) -> None:
@@ -94,13 +98,14 @@ def _paint_temporalis(canvas: Canvas, grid: Grid, head: Head) -> None:
 
 def _paint_skull(canvas: Canvas, grid: Grid, head: Head, patches: FloatArray) -> None:
     edge, (_, _, z) = grid.edge_mm, head.points
-    thick = np.float32(7.0) + patches * np.float32(0.5)
+    # The skull base is thin where it holds no air cells.
+    thick = np.float32(3.5) + np.float32(3.5) * soft(z + 26, 20.0) + patches * np.float32(0.4)
     outside = -head.cavity
     covered = soft(head.skin - np.float32(3.4), edge)
     canvas.paint(Tissue.BONE, soft(thick - outside, edge) * covered)
     # Marrow lies between the tables, more of it at the forehead and the back than at the sides.
     marrow = soft(np.float32(1.4) - np.abs(outside - thick * np.float32(0.55)), edge)
-    canvas.paint(Tissue.MARROW, marrow * soft(patches + np.float32(0.1), 1.5) * soft(z + 30, 12.0) * covered)
+    canvas.paint(Tissue.MARROW, marrow * soft(patches + np.float32(0.3), 2.0) * soft(z + 30, 12.0) * covered)
 
 
 def _paint_face(canvas: Canvas, grid: Grid, head: Head, patches: FloatArray) -> None:
@@ -120,3 +125,15 @@ def _paint_face(canvas: Canvas, grid: Grid, head: Head, patches: FloatArray) -> 
     globe = ellipsoid((side, y, z), (32, 72, -32), (12, 12, 12))
     canvas.paint(Tissue.MUSCLE, soft(globe + 1, edge) * outside)
     canvas.paint(Tissue.EYE, soft(globe, edge) * outside)
+
+
+def _paint_spine(canvas: Canvas, grid: Grid, head: Head) -> None:
+    edge, (x, y, z) = grid.edge_mm, head.points
+    below = soft(-2 - head.cavity, 2.0) * soft(-54 - z, 6.0)
+    # The canal runs on from the foramen magnum, with a vertebra's body in front and an arch around it.
+    radius = np.hypot(x, y + 24)
+    body = ellipsoid((x, y, np.zeros_like(z)), (0, -6, 0), (11, 8, 1e3))
+    canvas.paint(Tissue.MARROW, soft(body, edge) * below * np.float32(0.55))
+    canvas.paint(Tissue.BONE, soft(np.float32(12.5) - radius, edge) * below)
+    canvas.paint(Tissue.CSF, soft(np.float32(9.5) - radius, edge) * below)
+    canvas.paint(Tissue.WHITE, soft(np.float32(5.5) - radius, edge) * below)

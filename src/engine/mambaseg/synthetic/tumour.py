@@ -67,7 +67,7 @@ def true_extent(grid: Grid, points: Points, brain: Brain, growths: Sequence[Grow
     frays = chance.lattice("tumour frays", 4.5).on(grid)
     depth = np.full(lumps.shape, -1e3, np.float32)
     for growth in growths:
-        uneven = np.float32(0.25) * lumps + np.float32(0.06) * frays
+        uneven = np.float32(0.19) * lumps + np.float32(0.06) * frays
         away = growth.depth(points) + np.float32(growth.radius) * uneven
         side = np.copysign(np.float32(1), np.float32(growth.centre[0])) * brain.points[0]
         # Across the midline a glioma follows the corpus callosum, not the cerebrospinal fluid.
@@ -92,6 +92,6 @@ def paint_tumour(
     blotches = chance.lattice("tumour blotches", 6.0).on(grid)
     mottle = 1 + np.float32(0.07) * blotches + np.float32(0.04) * chance.lattice("tumour grain", 2.6).on(grid)
     canvas.paint(Tissue.TUMOUR, share * np.float32(0.95), box, mottle)
-    if chance.between("enhances", 0, 1) < ENHANCES:
+    if chance.between("enhances", 0.0, 1.0) < ENHANCES:
         rim = soft(np.float32(1.6) - np.abs(depth - 6), 1.5) * soft(blotches - np.float32(0.2), 0.6)
         canvas.paint(Tissue.ENHANCING, rim * tissue, box)
