@@ -9,9 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mambaseg.combine import combine
     from mambaseg.errors import MambaSegError
-    from mambaseg.files import read, write
+    from mambaseg.evaluate import evaluate
+    from mambaseg.files import read, read_labels, write
     from mambaseg.jobs import Job, Progress
+    from mambaseg.registry import load_model
+    from mambaseg.segment import segment
+    from mambaseg.synthetic import synthetic_brain
+    from mambaseg.train import train
     from mambaseg.volume import Label, LabelMap, Volume
 
 __version__ = "0.1.0"
@@ -23,14 +29,33 @@ _HOME = {
     "MambaSegError": "errors",
     "Progress": "jobs",
     "Volume": "volume",
+    "combine": "combine",
     "evaluate": "evaluate",
     "load_model": "registry",
     "read": "files",
+    "read_labels": "files",
     "segment": "segment",
+    "synthetic_brain": "synthetic",
     "train": "train",
     "write": "files",
 }
-__all__ = sorted(_HOME)
+__all__ = [
+    "Job",
+    "Label",
+    "LabelMap",
+    "MambaSegError",
+    "Progress",
+    "Volume",
+    "combine",
+    "evaluate",
+    "load_model",
+    "read",
+    "read_labels",
+    "segment",
+    "synthetic_brain",
+    "train",
+    "write",
+]
 
 
 def __getattr__(name: str) -> object:

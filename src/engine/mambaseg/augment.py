@@ -17,7 +17,9 @@ from torch import Tensor
 class Augment:
     """Random changes of a batch, drawn from one generator so that a resumed run draws the same."""
 
-    def __init__(self, patch: tuple[int, int], optional: Tensor, drop_optional: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, patch: tuple[int, int], optional: Tensor, drop_optional: float, generator: torch.Generator
+    ) -> None:
         self.patch, self.optional, self.drop_optional = patch, optional, drop_optional
         self.generator = generator
         self._image = AffineTransform(normalized=True, mode="bilinear", padding_mode="zeros", align_corners=False)

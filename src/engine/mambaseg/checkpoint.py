@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -20,6 +19,7 @@ from mambaseg.network import MambaSeg2d, build, parameter_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -59,9 +59,9 @@ class Card(Config):
     training_data: str = ""
     licence: str = ""
     parent: str | None = None
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field(default_factory=dict)
     """Configuration, seeds, versions and duration of the run that made the weights."""
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any] = Field(default_factory=dict)
     """Figures, each with its protocol."""
 
 
@@ -117,7 +117,7 @@ def read_card(folder: Path) -> Card:
     try:
         return Card.model_validate_json((folder / CARD).read_bytes())
     except OSError:
-        raise ModelError(f"{folder} holds no {CARD}; give the folder of a model or a name from `mambaseg models`") from None
+        raise ModelError(f"{folder} holds no {CARD}; give a model's folder or a name from `mambaseg models`") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

@@ -63,9 +63,10 @@ def _onto(first: Volume, volume: Volume, name: str) -> np.ndarray:
     data = volume.data[0].astype(np.float32)
     finite = data[np.isfinite(data)]
     outside = float(finite.min()) if finite.size else 0.0
-    return ndimage.affine_transform(
+    resampled: np.ndarray = ndimage.affine_transform(
         data, to_other[:3, :3], to_other[:3, 3], output_shape=first.shape, order=1, mode="constant", cval=outside
     )
+    return resampled
 
 
 def _size(volume: Volume) -> str:

@@ -62,11 +62,11 @@ class PrepareConfig(Config):
 class TrainConfig(Config):
     """One training run."""
 
-    steps: int = Field(6000, ge=1)
+    steps: int = Field(4500, ge=1)
     batch: int = Field(32, ge=1)
     patch: tuple[int, int] | None = None
     """Rows and columns of a training sample; None takes the largest slice of the data set."""
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(1.5e-3, gt=0)
     weight_decay: float = Field(0.02, ge=0)
     warm_up: float = Field(0.05, ge=0, lt=1)
     """Share of the steps over which the learning rate rises; then it falls along a cosine to zero."""
@@ -79,9 +79,7 @@ class TrainConfig(Config):
     """Chance that a sample loses optional channels: half of these lose all of them."""
     deep_supervision: tuple[float, ...] = (1.0, 0.5, 0.25)
     """Loss weights of the outputs at strides 1, 2, 4."""
-    compile: bool = True
-    """Let torch.compile speed up training on CUDA, where it can."""
     checkpoint_every: int = Field(500, ge=1)
     """Steps between two states that --resume can go on from."""
-    validate_every: int = Field(1000, ge=1)
+    validate_every: int = Field(1500, ge=1)
     seed: int = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from mambaseg.files import read, read_labels
 from mambaseg.volume import same_grid
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mambaseg.volume import LabelMap, Volume
 
 
@@ -101,7 +102,8 @@ def _case(folder: Path, name: str, channels: tuple[str, ...], ending: str) -> Ca
     label = folder / "labelsTr" / f"{name}{ending}"
     if not images or not label.is_file():
         absent = label if images else next(iter(paths.values()))
-        raise DataSetError(f"the case {name} of splits.json has no file {absent.relative_to(folder)}; add it or remove the case")
+        where = absent.relative_to(folder)
+        raise DataSetError(f"the case {name} of splits.json has no file {where}; add it or remove the case")
     return Case(name, images, label)
 
 
@@ -109,7 +111,7 @@ def _check_splits(folder: Path, splits: dict[str, tuple[Case, ...]]) -> None:
     """Refuse empty and overlapping splits: figures from them would be worthless."""
     for needed in ("train", "val"):
         if not splits.get(needed):
-            raise DataSetError(f"{folder / 'splits.json'} has no cases under {needed!r}; list at least one patient there")
+            raise DataSetError(f"{folder / 'splits.json'} has no cases under {needed!r}; list one patient at least")
     seen: dict[str, str] = {}
     for split, cases in splits.items():
         for case in cases:

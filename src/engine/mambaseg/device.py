@@ -17,7 +17,8 @@ def choose_device(name: str = "auto") -> torch.device:
     DeviceError
         If a device is asked for by name and this machine or this build of torch does not offer it.
     """
-    offered = [n for n, there in (("cuda", _cuda()), ("mps", torch.backends.mps.is_available()), ("cpu", True)) if there]
+    there = {"cuda": _cuda(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    offered = [device for device, found in there.items() if found]
     if name == "auto":
         return torch.device(offered[0])
     if name not in DEVICES:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Generic, TypeVar
+from enum import StrEnum
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from psygnal import EmitLoopError, Signal, SignalGroup, SignalInstance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class JobState(str, Enum):
+class JobState(StrEnum):
     """Where a job stands; the last three are final."""
 
     PENDING = "pending"

@@ -16,13 +16,17 @@ Shapes: b batch, c features, y x rows and columns, l = y x tokens, h heads, p he
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mambaseg.config import NetworkConfig
 from mambaseg.scan import scan
+
+if TYPE_CHECKING:
+    from mambaseg.config import NetworkConfig
 
 
 class ScanMixer(nn.Module):
@@ -62,7 +66,7 @@ class ScanMixer(nn.Module):
         y = scan(both[0], steps, rate, both[1], both[2], self.backend)
         y = y[:b] + y[b:].flip(1) + self.direct[:, None].to(x.dtype) * x
         y = self.norm(y.flatten(2)).transpose(1, 2).unflatten(2, (rows, columns))
-        out = self.leave(y.to(gate.dtype) * F.silu(gate))
+        out: Tensor = self.leave(y.to(gate.dtype) * F.silu(gate))
         return out.transpose(2, 3) if self.by_columns else out
 
 
@@ -79,7 +83,8 @@ class Block(nn.Module):
     def forward(self, u: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
         """Return features of the same shape."""
         u = u + self.mixer(self.norm_mixer(u))
-        return u + self.features(u)
+        out: Tensor = u + self.features(u)
+        return out
 
 
 class Residual(nn.Module):
@@ -127,6 +132,12 @@ class MambaSeg2d(nn.Module):
         """Rows and columns are padded to a multiple of this."""
         return int(2 ** (len(self.config.widths) - 1))
 
+    def use_back_end(self, name: str) -> None:
+        """Run every scan on the back end `name`; "auto" is the default."""
+        for module in self.modules():
+            if isinstance(module, ScanMixer):
+                module.backend = name
+
     def forward(
         self, slices: Float[Tensor, "b s y x"], present: Float[Tensor, "b m"]
     ) -> list[Float[Tensor, "b label _ _"]]:
@@ -144,7 +155,7 @@ class MambaSeg2d(nn.Module):
         for down, encode in zip(self.down, self.encoder, strict=True):
             skips.append(u)
             u = encode(down(u))
-        logits = []
+        logits: list[Tensor] = []
         for step, (up, decode) in enumerate(zip(self.up, self.decoder, strict=True)):
             u = decode(skips.pop() + F.interpolate(up(u), scale_factor=2.0, mode="nearest"))
             stage = len(self.up) - 1 - step

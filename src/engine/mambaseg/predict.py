@@ -6,7 +6,7 @@ The background's logit is 0, so that one label is a sigmoid and several are a so
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,13 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from mambaseg.network import MambaSeg2d
 
-    from mambaseg.network import MambaSeg2d
+N = TypeVar("N", bound=nn.Module)
+
+
+def channels_last(network: N) -> N:
+    """Lay the weights out as convolutions like them best, on every device."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it for modules
+    return network
 
 
 def with_background(logits: Float[Tensor, "b label y x"]) -> Float[Tensor, "b class y x"]:

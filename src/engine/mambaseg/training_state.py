@@ -29,14 +29,16 @@ def save_state(
     """Write the state, whole or not at all; `facts` are plain values such as the step."""
     tensors: dict[str, Tensor] = {}
     for name, module in modules.items():
-        tensors.update({f"{name}/{key}": value.detach().cpu().contiguous() for key, value in module.state_dict().items()})
+        tensors.update({f"{name}/{key}": value for key, value in module.state_dict().items()})
     for number, state in optimiser.state_dict()["state"].items():
-        tensors.update({f"optimiser/{number}/{key}": value.detach().cpu().contiguous() for key, value in state.items()})
+        tensors.update({f"optimiser/{number}/{key}": value for key, value in state.items()})
     sampler, noise = generators
     tensors["noise"] = noise.get_state()
     facts = {**facts, "sampler": sampler.bit_generator.state}
+    # safetensors refuses tensors that share memory or are not contiguous.
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     with replacing(path) as temporary:
-        save_file({key: value.clone() for key, value in tensors.items()}, temporary, {"facts": json.dumps(facts)})
+        save_file(plain, temporary, {"facts": json.dumps(facts)})
 
 
 def load_state(

@@ -50,13 +50,13 @@ def scan_chunked(
 
 
 def _log_decay(dt: Float[Tensor, "batch length head"], A: Float[Tensor, "batch head"]) -> Tensor:
-    """dt A, bounded below where exp has long vanished, so that sums over a chunk keep their digits."""
+    """Return dt A, bounded below where exp has long vanished, so that sums over a chunk keep their digits."""
     floor = -40.0 if dt.dtype == torch.float64 else -20.0
     return (dt * A[:, None]).clamp(min=floor)
 
 
 def _decays(total: Float[Tensor, "*batch step"]) -> Float[Tensor, "*batch step step"]:
-    """exp(total_i - total_j) for j <= i, else 0. Masked before exp: inf * 0 would be NaN in the gradient."""
+    """Return exp(total_i - total_j) for j <= i, else 0. Masked before exp: inf * 0 would be NaN in the gradient."""
     difference = total[..., :, None] - total[..., None, :]
     later = torch.ones(difference.shape[-2:], dtype=torch.bool, device=total.device).triu(1)
     return torch.exp(difference.masked_fill(later, float("-inf")))

@@ -1,0 +1,178 @@
+"""Segment a volume with a checkpoint: the main task."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from mambaseg.device import choose_device
+from mambaseg.errors import VolumeError
+from mambaseg.jobs import Progress
+from mambaseg.normalise import TISSUE
+from mambaseg.predict import channels_last, gather, probabilities
+from mambaseg.prepare import prepare
+from mambaseg.scan import choose_back_end
+from mambaseg.volume import Label, LabelMap, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+    from mambaseg.checkpoint import Checkpoint
+    from mambaseg.network import MambaSeg2d
+    from mambaseg.prepare import Prepared
+
+BATCH = {"cpu": 4, "mps": 8, "cuda": 32}
+"""Slices at once: enough to fill the device, little enough to bound memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What a run found and how."""
+
+    labels: LabelMap
+    """On the volume's own grid."""
+    probabilities: Volume | None
+    """float32, a channel for each label; None if not asked for."""
+    model: str
+    version: str
+    device: str
+    backend: str
+    threads: int
+    seconds: Mapping[str, float]
+    """prepare and network."""
+    warnings: tuple[str, ...]
+
+
+def segment(
+    volume: Volume,
+    checkpoint: Checkpoint,
+    device: str = "auto",
+    backend: str = "auto",
+    only_slice: int | None = None,
+    with_probabilities: bool = False,
+) -> Generator[Progress, None, Segmentation]:
+    """Segment a volume; a task that yields Progress after each batch of slices and can be stopped there.
+
+    Parameters
+    ----------
+    volume
+        Channels under the model's names, or as many channels as the model has in its order, or its required one only.
+    checkpoint
+        What `load_model` returns.
+    device
+        "auto" (CUDA, else MPS, else CPU), "cpu", "cuda" or "mps".
+    backend
+        The scan's back end: "auto" or a name from `mambaseg doctor`.
+    only_slice
+        Segment this slice alone, counted along the volume's own axial axis; the rest stays background.
+    with_probabilities
+        Also return a probability for each label.
+
+    Returns
+    -------
+    Segmentation
+        The label map has the volume's shape and affine.
+
+    Raises
+    ------
+    VolumeError
+        If channels do not fit the model, or a required one has no usable values.
+    DeviceError
+        If a device or back end was asked for that this machine does not have.
+
+    Examples
+    --------
+    >>> found = Job(lambda: segment(read("flair.nii.gz"), load_model())).run()  # doctest: +SKIP
+    """
+    card, chosen, scan_on = checkpoint.card, choose_device(device), choose_back_end(backend)
+    named = name_channels(volume, checkpoint)
+    yield Progress("preparing", 0)
+    begun = time.perf_counter()
+    prepared = prepare(named, card.channels, card.prepare)
+    wanted = _slices(prepared, only_slice)
+    network = channels_last(checkpoint.network().to(chosen))
+    network.use_back_end(scan_on)
+    between = time.perf_counter()
+    classes, soft = yield from _predict(network, prepared, wanted, chosen, with_probabilities)
+    found = time.perf_counter()
+    values = np.array([0, *(label.value for label in card.labels)])
+    dtype = np.uint8 if values.max() < 256 else np.uint16
+    mask = prepared.undo.restore(values.astype(dtype)[classes])
+    maps = None
+    if soft is not None:
+        stacked = np.stack([prepared.undo.restore(one) for one in soft])
+        maps = Volume(stacked, volume.affine, tuple(label.name for label in card.labels), volume.stored)
+    labels = MappingProxyType({label.value: Label(label.name, label.color) for label in card.labels})
+    return Segmentation(
+        labels=LabelMap(mask, volume.affine, labels, volume.stored),
+        probabilities=maps,
+        model=card.name,
+        version=card.version,
+        device=chosen.type,
+        backend=scan_on,
+        threads=torch.get_num_threads(),
+        seconds={"prepare": between - begun, "network": found - between},
+        warnings=prepared.warnings,
+    )
+
+
+def name_channels(volume: Volume, checkpoint: Checkpoint) -> Volume:
+    """Give a volume's channels the model's names, by name or else by order.
+
+    Raises
+    ------
+    VolumeError
+        If a name is unknown to the model or the number of channels does not fit.
+    """
+    card = checkpoint.card
+    known = tuple(channel.name for channel in card.channels)
+    required = tuple(channel.name for channel in card.channels if channel.required)
+    given = tuple(name.lower() for name in volume.channels)
+    if set(given) & set(known):
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise VolumeError(
+                f"the model {checkpoint.title} has no channel {unknown[0]!r}; it knows {', '.join(known)}"
+            )
+        return volume.renamed(given)
+    for names in (known, required):
+        if len(given) == len(names):
+            return volume.renamed(names)
+    raise VolumeError(
+        f"the volume has {len(given)} channels; the model {checkpoint.title} takes {len(known)} "
+        f"({', '.join(known)}) or {len(required)} ({', '.join(required)})"
+    )
+
+
+def _slices(prepared: Prepared, only_slice: int | None) -> torch.Tensor:
+    """Return which slices to run: the one asked for, or all that show tissue."""
+    if only_slice is not None:
+        return torch.tensor([prepared.undo.slice_position(only_slice)])
+    tissue = (prepared.slices > TISSUE).any(axis=(0, 2, 3))
+    return torch.from_numpy(np.flatnonzero(tissue))
+
+
+def _predict(
+    network: MambaSeg2d, prepared: Prepared, wanted: torch.Tensor, device: torch.device, keep: bool
+) -> Generator[Progress, None, tuple[np.ndarray, np.ndarray | None]]:
+    """Return class indices [z y x] and, if kept, probabilities [label z y x], over the crop."""
+    plane, depth = prepared.undo.plane, prepared.slices.shape[1]
+    slices = torch.from_numpy(prepared.slices)
+    present = torch.from_numpy(prepared.present).to(device)
+    classes = np.zeros((depth, *plane), dtype=np.uint8)
+    soft = np.zeros((network.config.labels, depth, *plane), dtype=np.float32) if keep else None
+    done = 0
+    for index in wanted.split(BATCH[device.type]):
+        batch = gather(slices, index, network.config.neighbours, prepared.step).to(device)
+        result = probabilities(network, batch, present.expand(len(index), -1), network.multiple, plane)
+        classes[index] = result.argmax(dim=1).to(torch.uint8).cpu().numpy()
+        if soft is not None:
+            soft[:, index] = result[:, 1:].transpose(0, 1).cpu().numpy()
+        done += len(index)
+        yield Progress("segmenting", done, len(wanted))
+    return classes, soft

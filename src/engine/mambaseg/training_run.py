@@ -1,0 +1,142 @@
+"""One training run: what it moves, how it starts, is saved and goes on."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mambaseg.atomic import replacing
+from mambaseg.errors import FileError
+from mambaseg.network import MambaSeg2d, build
+from mambaseg.predict import channels_last
+from mambaseg.training_state import load_state, save_state
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mambaseg.config import NetworkConfig, TrainConfig
+
+STATE = "state.safetensors"
+LOG = "log.csv"
+COLUMNS = ("step", "seconds", "learning_rate", "loss", "val_dice", "val_dice_required_only")
+
+
+@dataclass
+class TrainingRun:
+    """What one run moves."""
+
+    config: TrainConfig
+    network: MambaSeg2d
+    average: AveragedModel
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    sampler: np.random.Generator
+    noise: torch.Generator
+    device: torch.device
+    step: int = 0
+    seconds: float = 0.0
+    log: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What is saved by name."""
+        return {"network": self.network, "average": self.average}
+
+    @property
+    def averaged(self) -> MambaSeg2d:
+        """The network of averaged weights: what is scored and shipped."""
+        module = self.average.module
+        if not isinstance(module, MambaSeg2d):
+            raise TypeError(f"the average holds a {type(module).__name__}")
+        return module
+
+
+def start_run(settings: NetworkConfig, config: TrainConfig, device: torch.device) -> TrainingRun:
+    """Return a run at step 0: everything random comes from the seed."""
+    torch.manual_seed(config.seed)
+    network = build(settings).to(device)
+    if device.type == "cuda":
+        channels_last(network)
+    optimiser = torch.optim.AdamW(_groups(network, config.weight_decay), lr=config.learning_rate)
+    return TrainingRun(
+        config=config,
+        network=network,
+        average=AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True),
+        optimiser=optimiser,
+        schedule=torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config)),
+        sampler=np.random.default_rng(config.seed),
+        noise=torch.Generator(device).manual_seed(config.seed),
+        device=device,
+    )
+
+
+def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weights of convolutions decay; norms, biases and the scan's rates and steps do not."""
+    decaying = [p for p in network.parameters() if p.ndim > 2]
+    others = [p for p in network.parameters() if p.ndim <= 2]
+    return [{"params": decaying, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _rate(step: int, config: TrainConfig) -> float:
+    """Warm up linearly, then fall along a cosine."""
+    warm = max(1, round(config.warm_up * config.steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, config.steps - warm)))
+
+
+def save_run(run: TrainingRun, out: Path) -> None:
+    """Write the log and the state, each whole or not at all."""
+    with replacing(out / LOG) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(run.log)
+    schedule = {key: value for key, value in run.schedule.state_dict().items() if key != "lr_lambdas"}
+    facts = {
+        "step": run.step,
+        "seconds": run.seconds,
+        "log": run.log,
+        "schedule": schedule,
+        "config": run.config.model_dump(mode="json"),
+    }
+    save_state(out / STATE, facts, run.modules, run.optimiser, (run.sampler, run.noise))
+
+
+def resume_run(run: TrainingRun, out: Path) -> None:
+    """Bring a fresh run to where the one in `out` was saved.
+
+    Raises
+    ------
+    FileError
+        If it was started with other settings.
+    ModelError
+        If its state is damaged.
+    """
+    facts = load_state(out / STATE, run.modules, run.optimiser, (run.sampler, run.noise))
+    _check_config(out, facts["config"], run.config)
+    run.step, run.seconds, run.log = facts["step"], facts["seconds"], facts["log"]
+    run.schedule.load_state_dict(facts["schedule"])
+
+
+def check_out(out: Path, resume: bool) -> None:
+    """Never mix two runs in one folder."""
+    there = (out / STATE).is_file()
+    if resume and not there:
+        raise FileError(f"{out} holds no {STATE}; there is nothing to resume: leave --resume out")
+    if not resume and there:
+        raise FileError(f"{out} already holds a run; give --resume to go on with it, or another folder")
+
+
+def _check_config(out: Path, before: dict[str, Any], config: TrainConfig) -> None:
+    """A run that goes on with other settings would be neither run."""
+    now = config.model_dump(mode="json")
+    other = [f"{key} {before.get(key)}, not {value}" for key, value in now.items() if before.get(key) != value]
+    if other:
+        raise FileError(f"the run in {out} was started with {'; '.join(other)}; resume with the same settings")
