@@ -42,7 +42,8 @@ def make_case(folder: Path) -> tuple[Volume, LabelMap]:
 
 def open_window(volume: Volume, mask: LabelMap, visible: bool = True) -> Viewer:
     """Open napari on the slice with most of the mask."""
-    import napari  # Only here: without a screen the rest of this module must still load.
+    warnings.filterwarnings("ignore", "System theme detection")  # napari says so at each start on PyQt5.
+    import napari  # Only here: the case is made and segmented before anything of Qt is loaded.
 
     viewer = napari.Viewer(title="Mamba segmentation", show=visible)
     show(viewer, volume, name="case")
@@ -82,7 +83,6 @@ def main() -> None:
     except MambaSegError as error:
         raise SystemExit(f"make demo: {error}") from None
     print(f"The mask: {given.folder / 'case_mask.nii.gz'}")
-    warnings.filterwarnings("ignore", "System theme detection")  # napari says so at each start on PyQt5.
     import napari
 
     viewer = open_window(volume, mask)
