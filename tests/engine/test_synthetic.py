@@ -165,7 +165,7 @@ def test_default_case_is_made_in_seconds() -> None:
         ({"spacing_mm": (1.0, 1.0)}, r"spacing \(1\.0, 1\.0\).*one per axis"),
         ({"channels": ("flair", "t2")}, r"channels \('flair', 't2'\).*flair, t1, t1c.*give one or more"),
         ({"channels": ()}, r"channels \(\).*give one or more"),
-        ({"channels": ("t1", "t1")}, r"repeat.*own name"),
+        ({"channels": ("t1", "t1")}, r"channels .*repeat.*each name once"),
         ({"tumours": -1}, r"-1 tumours.*0 to 4"),
         ({"tumours": 5}, r"5 tumours.*0 to 4.*give such a number"),
         ({"seed": -1}, r"seed is -1.*0 or more"),

@@ -24,6 +24,7 @@ __all__ = ["SyntheticCase", "synthetic_brain"]
 TUMOUR = Label("tumour", "#e6550d")
 SMALLEST_AXIS = 16
 MOST_TUMOURS = 4
+_NEAR_MM = np.float32(5.0)
 _BRAIN_MM = ((-76.0, -98.0, -90.0), (76.0, 96.0, 82.0))
 
 
@@ -85,16 +86,17 @@ def synthetic_brain(
     growths = plan_growths(tumours, chance)
     brain = build_brain(part, (x, y, z), cavity, growths, chance)
     paint_brain(canvas, part, box, brain, chance)
-    inside = np.zeros(head.skin.shape, np.float32)
+    inside = np.full(head.skin.shape, -_NEAR_MM, np.float32)
     if growths:
         depth = true_extent(part, (x, y, z), brain, growths, chance)
         paint_tumour(canvas, part, box, brain, depth, chance)
-        inside[box] = depth > 0
+        inside[box] = np.clip(depth, -_NEAR_MM, _NEAR_MM)
     data = canvas.scanned()
     if not skull:
         data *= grid.to_voxels(soft(head.cavity, 1.0)) > 0.5
     affine = _affine(shape, spacing_mm)
-    truth = (grid.to_voxels(inside) >= 0.5).astype(np.uint8)
+    # The mean depth decides: a vote of a few fine points would end in ties, and ties in a larger tumour.
+    truth = (grid.to_voxels(inside) > 0).astype(np.uint8)
     return SyntheticCase(
         Volume(data, affine, tuple(channels)), LabelMap(truth, affine, MappingProxyType({1: TUMOUR}))
     )
@@ -125,5 +127,7 @@ def _check(seed: int, shape: Sequence[int], spacing_mm: Sequence[float], channel
             f"the channels {tuple(channels)} cannot be drawn; there are {', '.join(CHANNELS)}; "
             "give one or more of these"
         )
+    if len(set(channels)) != len(channels):
+        raise VolumeError(f"the channels {tuple(channels)} repeat; each is drawn once; give each name once")
     if not 0 <= tumours <= MOST_TUMOURS:
         raise VolumeError(f"{tumours} tumours were asked for; 0 to {MOST_TUMOURS} are possible; give such a number")

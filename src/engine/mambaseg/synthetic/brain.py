@@ -130,6 +130,8 @@ def _sulci(grid: Grid, points: Points, outer: FloatArray, filled: FloatArray, ch
     away = np.abs(folds) / (slope + np.float32(0.05))
     depth = np.clip(outer, 0, None)
     deepest = np.float32(14) + np.float32(4) * chance.lattice("sulcal depth", 14.0).on(grid)
+    # The temporal lobes are slim: sulci as deep as elsewhere would leave them no white matter.
+    deepest -= np.float32(6) * soft(-8 - z, 12.0)
     open_mm = np.float32(chance.between("sulcal width", 0.15, 0.7)) + np.float32(0.9) * np.exp(depth / np.float32(-4))
     # Towards the core all rays meet and would bundle the sheets, so they end before it.
     ends = np.clip(np.maximum(depth - deepest, 17 - length), 0, None)

@@ -55,7 +55,7 @@ BRIGHTNESS: Mapping[Tissue, tuple[float, float, float]] = MappingProxyType({
     Tissue.EYE: (0.22, 0.42, 0.42),
     Tissue.CSF: (0.20, 0.34, 0.34),
     Tissue.WHITE: (1.00, 1.00, 1.00),
-    Tissue.GREY: (1.18, 0.77, 0.80),
+    Tissue.GREY: (1.13, 0.78, 0.81),
     Tissue.NUCLEUS: (1.08, 0.85, 0.87),
     Tissue.PALLIDUM: (0.84, 0.93, 0.94),
     Tissue.CEREBELLUM: (1.10, 0.84, 0.86),
@@ -68,7 +68,7 @@ BRIGHTNESS: Mapping[Tissue, tuple[float, float, float]] = MappingProxyType({
 })
 
 # How much a tissue's brightness differs from head to head and scanner to scanner (deviation of its logarithm).
-SPREAD = 0.05
+SPREAD = 0.04
 NOISE = (0.030, 0.022, 0.022)
 BIAS = 0.09
 UNITS = (180.0, 900.0)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mambaseg.synthetic.brain import Brain
 
-TOTAL_ML = (16.0, 58.0)
+TOTAL_ML = (18.0, 58.0)
 """All tumours of an adult head together."""
 ENHANCES = 0.35
 """Share of heads whose tumour takes up contrast agent in part."""
