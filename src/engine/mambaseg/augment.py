@@ -38,7 +38,7 @@ class Augment:
         present = self._drop(present)
         return (per_channel * present[:, :, None, None, None]).flatten(1, 2), labels, present
 
-    def _uniform(self, *shape: int, low: float, high: float, like: Tensor | torch.device) -> Tensor:
+    def _uniform(self, *shape: int, like: Tensor | torch.device, low: float = 0.0, high: float = 1.0) -> Tensor:
         device = like.device if isinstance(like, Tensor) else like
         return low + (high - low) * torch.rand(*shape, generator=self.generator, device=device)
 
@@ -47,7 +47,7 @@ class Augment:
         angle = self._uniform(batch, low=-0.35, high=0.35, like=device)
         scale = torch.exp2(self._uniform(batch, 2, low=-0.15, high=0.15, like=device))
         scale = scale * torch.exp2(self._uniform(batch, 1, low=-0.35, high=0.35, like=device))
-        flip = 1 - 2 * (self._uniform(batch, low=0, high=1, like=device) < 0.5).float()
+        flip = 1 - 2 * (self._uniform(batch, like=device) < 0.5).float()
         shear = self._uniform(batch, low=-0.1, high=0.1, like=device)
         cos, sin = torch.cos(angle), torch.sin(angle)
         turn = torch.stack([torch.stack([cos, -sin + shear], -1), torch.stack([sin, cos], -1)], -2)
@@ -55,7 +55,7 @@ class Augment:
         linear = turn * scale[:, None, :] * (size[0][None, :] / size[1][:, None])
         linear = torch.stack([linear[..., 0], linear[..., 1] * flip[:, None]], -1)
         room = (1 - size[0] / size[1]).clamp(min=0) + 0.1
-        shift = self._uniform(batch, 2, low=-1, high=1, like=device) * room
+        shift = self._uniform(batch, 2, low=-1.0, high=1.0, like=device) * room
         return torch.cat([linear, shift[..., None]], dim=-1)
 
     def _contrast(self, u: Float[Tensor, "b m n y x"]) -> Float[Tensor, "b m n y x"]:
@@ -69,7 +69,7 @@ class Augment:
 
     def _resolution(self, u: Float[Tensor, "b m n y x"]) -> Float[Tensor, "b m n y x"]:
         """Blur half of the samples, each by a random mixture: one launch and no wait for the device."""
-        weight = self._uniform(len(u), 1, 1, 1, 1, low=-1, high=1, like=u).clamp(min=0)
+        weight = self._uniform(len(u), 1, 1, 1, 1, low=-1.0, high=1.0, like=u).clamp(min=0)
         return torch.lerp(u, self._blur(u.flatten(1, 2)).view_as(u), weight)
 
     def _noise(self, u: Float[Tensor, "b m n y x"]) -> Float[Tensor, "b m n y x"]:
@@ -81,8 +81,8 @@ class Augment:
 
     def _drop(self, present: Float[Tensor, "b m"]) -> Float[Tensor, "b m"]:
         """Lose optional channels: of the samples drawn, half lose all of them, half lose each with one half."""
-        first = self._uniform(len(present), 1, low=0, high=1, like=present)
-        each = self._uniform(*present.shape, low=0, high=1, like=present) < 0.5
+        first = self._uniform(len(present), 1, like=present)
+        each = self._uniform(*present.shape, like=present) < 0.5
         lost = (first < self.drop_optional) & self.optional & ((first < self.drop_optional / 2) | each)
         return present * (~lost).float()
 

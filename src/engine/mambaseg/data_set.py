@@ -79,7 +79,7 @@ def load_case(case: Case) -> tuple[Volume, LabelMap]:
     label = read_labels(case.label)
     if not same_grid(volume, label, tolerance_mm=0.01):
         raise DataSetError(
-            f"{case.label.name} ({label.shape}) does not lie on the grid of its image ({volume.shape}); resample the "
+            f"{case.label.name} {label.shape} does not lie on the grid of its image {volume.shape}; resample the "
             "label, nearest neighbour, onto the image"
         )
     return volume, label

@@ -12,6 +12,7 @@ MONAI drops a missed structure's distance from the mean, so that missing more lo
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,9 @@ def _surface(found: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, 
     around = [np.flatnonzero((found | truth).any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     box = tuple(slice(max(0, a[0] - 2), a[-1] + 3) for a in around)
     one, other = (torch.from_numpy(np.pad(mask[box], 1))[None, None].float() for mask in (found, truth))
-    hd95 = compute_hausdorff_distance(one, other, include_background=True, percentile=95, spacing=list(spacing))
-    nsd = compute_surface_dice(one, other, [1.0], include_background=True, spacing=list(spacing), use_subvoxels=True)
+    options: dict[str, Any] = {"include_background": True, "spacing": list(spacing)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 warns of an argument that it passes to itself
+        hd95 = compute_hausdorff_distance(one, other, percentile=95, **options)
+        nsd = compute_surface_dice(one, other, [1.0], use_subvoxels=True, **options)
     return float(hd95), float(nsd)

@@ -46,10 +46,11 @@ def normalise(channel: Float[np.ndarray, "z y x"], clip: float) -> Normalised | 
     """
     if channel.max() == channel.min():
         return None
-    unlike_air = air_mask(channel)
+    unlike_air, air = split_air(channel)
     inside = channel[unlike_air]
     inside = inside[:: max(1, inside.size // 500_000)]
-    low = float(np.percentile(inside, 1))
+    # Air is darkest, unless someone set it to a value of his own, such as 0 amid z-scores.
+    low = min(air, float(np.percentile(inside, 1)))
     brighter = inside[inside > inside.mean()]
     bright = float(np.median(brighter)) if brighter.size else low
     if bright <= low:  # one value only, as in a mask: any scale does
@@ -59,19 +60,19 @@ def normalise(channel: Float[np.ndarray, "z y x"], clip: float) -> Normalised | 
     return Normalised(values, values > TISSUE)
 
 
-def air_mask(channel: Float[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
-    """Return False where the channel cannot be told from the air in its corners, else True."""
+def split_air(channel: Float[np.ndarray, "z y x"]) -> tuple[Bool[np.ndarray, "z y x"], float]:
+    """Return True where the channel differs from air by more than air from itself, and the level of air."""
     rows, columns = (max(1, round(CORNER * n)) for n in channel.shape[1:])
     corners = [channel[:, y, x] for y in (np.s_[:rows], np.s_[-rows:]) for x in (np.s_[:columns], np.s_[-columns:])]
     # A corner that was masked or that shows a shoulder is unlike the others: the quietest one is the last resort.
     quietest = min(corners, key=lambda corner: float(np.ptp(corner)))
     for air in (np.concatenate([c.ravel() for c in corners]), quietest.ravel()):
-        level = np.median(air)
-        spread = np.percentile(np.abs(air - level), 99)
-        head: np.ndarray = np.abs(channel - level) > spread
-        if head.mean() >= LEAST_HEAD:
-            return head
-    return np.ones(channel.shape, dtype=bool)
+        level = float(np.median(air))
+        spread = float(np.percentile(np.abs(air - level), 99))
+        unlike = np.abs(channel - level) > spread
+        if unlike.mean() >= LEAST_HEAD:
+            return unlike, level
+    return np.ones(channel.shape, dtype=bool), float(channel.min())
 
 
 def head_box(head: Bool[np.ndarray, "z y x"], margin: tuple[int, int]) -> tuple[slice, slice]:

@@ -37,7 +37,7 @@ def precision(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def pad_to(slices: Float[Tensor, "b s y x"], multiple: int) -> Float[Tensor, "b s y x"]:
+def pad_to(slices: Float[Tensor, "b s y x"], multiple: int) -> Float[Tensor, "b s row column"]:
     """Pad rows and columns with air (0) to a multiple."""
     return F.pad(slices, (0, -slices.shape[-1] % multiple, 0, -slices.shape[-2] % multiple))
 

@@ -141,7 +141,7 @@ def prepare(volume: Volume, channels: Sequence[Channel], config: PrepareConfig, 
     )
 
 
-def prepare_labels(data: Num[np.ndarray, "i j k"], prepared: Prepared) -> Num[np.ndarray, "z y x"]:
+def prepare_labels(data: Num[np.ndarray, "i j k"], prepared: Prepared) -> Num[np.ndarray, "z row column"]:
     """Bring a label array of the same grid into the order and size of the network's slices, nearest neighbour."""
     undo = prepared.undo
     oriented = apply_orientation(data, _ornt(undo.orientation)).transpose(2, 1, 0)
@@ -194,7 +194,7 @@ def _refuse_constant(channel: Channel, array: np.ndarray, warnings: list[str]) -
 
 def _resample(
     slices: Float[np.ndarray, "channel z y x"], spacing: tuple[float, float], config: PrepareConfig
-) -> Float[np.ndarray, "channel z y x"]:
+) -> Float[np.ndarray, "channel z row column"]:
     """Bring pixels that are far from the trained size to it, in plane, linearly."""
     factors = [s / config.spacing_mm for s in (spacing[1], spacing[0])]  # rows, columns
     factors = [1.0 if 1 / config.keep_within <= f <= config.keep_within else f for f in factors]

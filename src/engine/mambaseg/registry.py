@@ -48,9 +48,10 @@ def load_model(name: str = DEFAULT_MODEL) -> Checkpoint:
     for card, folder in models:
         if card.name == wanted and version in ("", card.version):
             return load_checkpoint(folder)
-    damaged = [root / wanted for root in (SHIPPED, user_models()) if any((root / wanted).glob(f"*/{CARD}"))]
-    if damaged and "/" not in wanted and wanted not in ("", ".", ".."):
-        return load_checkpoint(max(path.parent for path in damaged[0].glob(f"*/{CARD}")))
+    for root in (SHIPPED, user_models()):
+        for card_file in root.glob(f"*/*/{CARD}"):
+            if card_file.parts[-3] == wanted and version in ("", card_file.parts[-2]):
+                return load_checkpoint(card_file.parent)  # its card could not be read: say why
     known = ", ".join(f"{card.name} {card.version}" for card, _ in models) or "none installed"
     raise ModelError(f"there is no model {name!r}; choose from: {known}, or give the folder of a model")
 

@@ -122,7 +122,10 @@ def resume_run(run: TrainingRun, out: Path) -> None:
     facts = load_state(out / STATE, run.modules, run.optimiser, (run.sampler, run.noise))
     _check_config(out, facts["config"], run.config)
     run.step, run.seconds, run.log = facts["step"], facts["seconds"], facts["log"]
-    run.schedule.load_state_dict(facts["schedule"])
+    nothing = [None for _ in run.optimiser.param_groups]  # the rates are functions of the settings: not stored
+    run.schedule.load_state_dict({**facts["schedule"], "lr_lambdas": nothing})
+    for group, rate in zip(run.optimiser.param_groups, run.schedule.get_last_lr(), strict=True):
+        group["lr"] = rate
 
 
 def check_out(out: Path, resume: bool) -> None:
