@@ -108,7 +108,7 @@ def train(
     name: Annotated[str, typer.Option(help="The new model's name.")] = "model",
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
-    steps: Annotated[int, typer.Option(min=1)] = 4500,
+    steps: Annotated[int, typer.Option(min=1)] = 6300,
     batch: Annotated[int, typer.Option(min=1)] = 32,
     learning_rate: Annotated[float, typer.Option(min=1e-8)] = 1.5e-3,
     seed: int = 0,

@@ -62,7 +62,7 @@ class PrepareConfig(Config):
 class TrainConfig(Config):
     """One training run."""
 
-    steps: int = Field(4500, ge=1)
+    steps: int = Field(6300, ge=1)
     batch: int = Field(32, ge=1)
     patch: tuple[int, int] | None = None
     """Rows and columns of a training sample; None takes the largest slice of the data set."""
@@ -81,5 +81,5 @@ class TrainConfig(Config):
     """Loss weights of the outputs at strides 1, 2, 4."""
     checkpoint_every: int = Field(500, ge=1)
     """Steps between two states that --resume can go on from."""
-    validate_every: int = Field(1500, ge=1)
+    validate_every: int = Field(2100, ge=1)
     seed: int = 0
