@@ -1,6 +1,6 @@
 """Segment every case of a split through the command line and score it; write a JSON file of results.
 
-Usage: score_split.py DATASET SPLIT OUT.json [--model NAME] [--merge-labels]
+Usage: score_split.py DATASET SPLIT[,SPLIT] OUT.json [--model NAME] [--merge-labels]
 
 Each case is segmented twice: with all its channels that the model knows, and with the first (required) one alone.
 """
@@ -52,7 +52,7 @@ def main() -> None:
     data_set = read_data_set(given.dataset)
     known = ("flair", "t1", "t1c")
     rows: dict[str, list[dict]] = {"all_channels": [], "flair_only": []}
-    for case in data_set.splits[given.split]:
+    for case in [case for split in given.split.split(",") for case in data_set.splits[split]]:
         there = [channel for channel in known if channel in case.images]
         for name, channels in (("all_channels", there), ("flair_only", there[:1])):
             rows[name].append(score_case(case, channels, given.model, given.merge_labels))

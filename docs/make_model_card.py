@@ -36,19 +36,20 @@ def cases(result: dict[str, Any]) -> str:
 def how(result: dict[str, Any]) -> str:
     """What was measured, on what, by which command."""
     versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
-    made = f"`{result["command"]}`, {result["machine"]}, {versions}, {result["date"]}"
-    return f"{result["data"]}; {result["protocol"]}. {made}."
+    made = f"`{result['command']}`, {result['machine']}, {versions}, {result['date']}"
+    return f"{result['data']}; {result['protocol']}. {made}."
 
 
 def main() -> None:
     """Write the page."""
     checkpoint = load_model("brain-tumour")
     card, config = checkpoint.card, checkpoint.card.training["config"]
-    lgg, brats = (
-        json.loads((RESULTS / f"brain-tumour-{card.version}-{name}.json").read_text()) for name in ("lgg-val", "brats2015")
-    )
+    stem = f"brain-tumour-{card.version}"
+    lgg, brats = (json.loads((RESULTS / f"{stem}-{name}.json").read_text()) for name in ("lgg-val", "brats2015"))
     size = (checkpoint.path / WEIGHTS).stat().st_size if checkpoint.path else 0
     channels = ", ".join(f"{c.name} ({'required' if c.required else 'optional'})" for c in card.channels)
+    trained_on = f"{card.training['seconds']:.0f} s on an {card.training['device']}, seed {config['seed']}"
+    steps = f"{config['steps']:,} steps of {config['batch']} slices, {trained_on}"
     page = f"""# {card.name} {card.version}
 
 <!-- Made by docs/make_model_card.py from model.json and benchmarks/results; do not edit. -->
@@ -64,8 +65,7 @@ def main() -> None:
 | labels | {", ".join(f"{label.value} {label.name}" for label in card.labels)} |
 | training data | {card.training_data} |
 | terms | {card.licence} |
-| training | {config["steps"]:,} steps of {config["batch"]} slices, {card.training["seconds"]:.0f} s on an {card.training["device"]}, \
-seed {config["seed"]}, {card.training["date"]} |
+| training | {steps}, {card.training["date"]} |
 
 ## Intended use
 
@@ -75,7 +75,8 @@ It is research software and **not a medical device**: no diagnosis, no treatment
 ## Patients held out from training
 
 {how(lgg)}
-The mask was written by the command line and read back.
+The mask was written by the command line and read back. This data carries no voxel size: mm and ml are those of a
+nominal 1 × 1 × 5 mm, so compare them with each other only.
 
 {table(lgg)}
 
@@ -83,10 +84,10 @@ Dice of each patient:
 
 {cases(lgg)}
 
-For scale: the data's authors report a mean per-patient Dice of 0.836 (median 0.873) for their U-Net in 22-fold cross-validation,
-and two human readers agree at 0.84 ± 0.02 (Buda et al. 2019). Those are other splits, so they are no comparison. The recipe
-(learning rate, neighbouring slices) was picked from three short runs that were scored on these same 13 patients: the figures
-are a little optimistic for that.
+For scale: the data's authors report a mean per-patient Dice of 0.836 (median 0.873) for their U-Net in 22-fold
+cross-validation, and two human readers agree at 0.84 ± 0.02 (Buda et al. 2019). Those are other splits, so they are no
+comparison. The recipe (learning rate, neighbouring slices) was picked from three shorter runs that were scored on
+these same 13 patients: the figures are a little optimistic for that.
 
 ## Another scanner, high-grade glioma, no training on it
 

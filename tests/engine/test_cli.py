@@ -36,7 +36,7 @@ def test_segment_writes_a_mask_on_the_sources_grid_and_reports_it(nifti, tmp_pat
     }  # fmt: skip
     assert set(report["seconds"]) == {"load", "prepare", "network", "write", "total"}
     assert (report["model"], report["version"], report["device"]) == ("tiny", "1.0", "cpu")
-    assert report["warnings"] == [f"{c} was not given; the model works without it, less accurately" for c in ("t1", "t1c")]
+    assert [line.split(" was not given")[0] for line in report["warnings"]] == ["t1", "t1c"]
     written, original = nib.load(mask), nib.load(source)
     assert written.shape == original.shape
     assert np.allclose(written.affine, original.affine, atol=1e-6)
