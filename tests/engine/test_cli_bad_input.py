@@ -237,6 +237,25 @@ def test_a_full_disk_leaves_the_old_mask(tmp_path, tiny, capsys, monkeypatch):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("fails", [1, 2])
+def test_mask_and_probabilities_are_both_written_or_neither(tmp_path, tiny, capsys, monkeypatch, fails):
+    source, soft = image(tmp_path), tmp_path / "soft.nii.gz"
+    before, calls = contents(tmp_path), []
+    real = os.replace
+
+    def full(*arguments):
+        calls.append(arguments)
+        if len(calls) == fails:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(*arguments)
+
+    monkeypatch.setattr(os, "replace", full)
+    options = ["-o", str(tmp_path / "mask.nii.gz"), "--probabilities", str(soft), "--model", "tiny"]
+    line = refuse([source, *options], capsys)
+    assert ("soft.nii.gz" if fails == 1 else "mask.nii.gz") in line
+    assert contents(tmp_path) == before
+
+
 @pytest.mark.parametrize("arguments", [[], ["frobnicate"], ["models", "explode"], ["train", "nowhere", "--out", "x"]])
 def test_other_commands_refuse_in_one_line_too(arguments, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mambaseg.checkpoint import Checkpoint
     from mambaseg.jobs import Progress
     from mambaseg.segment import Segmentation
-    from mambaseg.volume import Volume
+    from mambaseg.volume import LabelMap, Volume
 
 # Threads that wait by spinning starve each other on a machine that is busy with napari: measured here, the same
 # batch took up to 2.8 s instead of 0.25 s. Read when torch is loaded, so before any task.
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = error.format_message() if isinstance(error, BadParameter) else str(error)
         code = _complain(f"{words.rstrip('.') or 'no command was given'}; see `mambaseg --help`")
     except (JobCancelled, KeyboardInterrupt):
-        print("mambaseg: cancelled; nothing was written", file=sys.stderr)
+        print("mambaseg: cancelled", file=sys.stderr)
         code = 130
     except Exit as stop:
         code = stop.exit_code
@@ -91,9 +91,10 @@ def segment(
     loaded = time.perf_counter()
     found = _run(lambda: task(volume, checkpoint, device, backend, only_slice, probabilities is not None))
     between = time.perf_counter()
-    write(found.labels, output)
     if probabilities is not None and found.probabilities is not None:
-        write(found.probabilities, probabilities)
+        _write_both(found.probabilities, probabilities, found.labels, output)
+    else:
+        write(found.labels, output)
     ended = time.perf_counter()
     seconds = {"load": loaded - begun, **found.seconds, "write": ended - between, "total": ended - begun}
     report = _report(found, output, seconds)
@@ -230,6 +231,19 @@ def _run(task: Callable[[], Generator[Progress, None, T]]) -> T:
 
         job.events.progressed.connect(show)
         return job.run()
+
+
+def _write_both(maps: Volume, probabilities: Path, labels: LabelMap, output: Path) -> None:
+    """Write two files or none: the first is held back under a temporary name until the second is there."""
+    from mambaseg.atomic import replacing
+    from mambaseg.files import write
+
+    with replacing(probabilities) as held:
+        try:
+            write(maps, held)
+        except FileError as error:
+            raise FileError(str(error).replace(str(held), str(probabilities))) from None
+        write(labels, output)
 
 
 def _report(found: Segmentation, output: Path, seconds: dict[str, float]) -> dict[str, Any]:
