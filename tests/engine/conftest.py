@@ -57,7 +57,8 @@ def small_model():
     """A tiny network with fixed random weights."""
     import torch
 
-    from mambaseg.checkpoint import Card, Channel, LabelSpec, make_checkpoint
+    from mambaseg.card import Card, Channel, LabelSpec
+    from mambaseg.checkpoint import make_checkpoint
     from mambaseg.config import NetworkConfig, PrepareConfig
     from mambaseg.network import build
 

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from mambaseg.checkpoint import CARD, WEIGHTS, load_checkpoint, read_card, save_checkpoint
+from mambaseg.card import CARD, read_card
+from mambaseg.checkpoint import WEIGHTS, load_checkpoint, save_checkpoint
 from mambaseg.errors import ModelError
 from mambaseg.network import parameter_count
 from mambaseg.registry import list_models, load_model, user_models

@@ -5,7 +5,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from mambaseg.checkpoint import Channel
+from mambaseg.card import Channel
 from mambaseg.config import PrepareConfig
 from mambaseg.errors import VolumeError
 from mambaseg.normalise import head_box, normalise

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from mambaseg.atomic import replacing
-from mambaseg.config import Config, NetworkConfig, PrepareConfig
+from mambaseg.card import CARD, Card, read_card
 from mambaseg.errors import ModelError
 from mambaseg.network import MambaSeg2d, build, parameter_count
 
@@ -24,45 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WEIGHTS = "model.safetensors"
-CARD = "model.json"
-
-
-class Channel(Config):
-    """One input of a model."""
-
-    name: str
-    required: bool = True
-
-
-class LabelSpec(Config):
-    """One output of a model."""
-
-    value: int
-    name: str
-    color: str = "#e69f00"
-
-
-class Card(Config):
-    """What model.json says."""
-
-    name: str
-    version: str
-    network: NetworkConfig
-    prepare: PrepareConfig
-    channels: tuple[Channel, ...]
-    labels: tuple[LabelSpec, ...]
-    parameters: int
-    """Counted over all tensors that training moves."""
-    sha256: str = ""
-    """Of model.safetensors."""
-    description: str = ""
-    training_data: str = ""
-    licence: str = ""
-    parent: str | None = None
-    training: dict[str, Any] = Field(default_factory=dict)
-    """Configuration, seeds, versions and duration of the run that made the weights."""
-    metrics: dict[str, Any] = Field(default_factory=dict)
-    """Figures, each with its protocol."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,24 +64,6 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
     with replacing(folder / CARD) as temporary:
         temporary.write_text(json.dumps(card.model_dump(mode="json"), indent=1) + "\n", encoding="utf-8")
     return replace(checkpoint, card=card, path=folder)
-
-
-def read_card(folder: Path) -> Card:
-    """Read model.json.
-
-    Raises
-    ------
-    ModelError
-        If the folder holds no readable card.
-    """
-    try:
-        return Card.model_validate_json((folder / CARD).read_bytes())
-    except OSError:
-        raise ModelError(f"{folder} holds no {CARD}; give a model's folder or a name from `mambaseg models`") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ModelError(f"{folder / CARD} is damaged ({where}: {first['msg']}); install the model again") from None
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mambaseg.checkpoint import Checkpoint
     from mambaseg.jobs import Progress
-    from mambaseg.segment import Segmentation
+    from mambaseg.segmentation import Segmentation
     from mambaseg.volume import LabelMap, Volume
 
 # Threads that wait by spinning starve each other on a machine that is busy with napari: measured here, the same

@@ -22,7 +22,7 @@ from mambaseg.volume import spacing_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mambaseg.checkpoint import Channel
+    from mambaseg.card import Channel
     from mambaseg.config import PrepareConfig
     from mambaseg.volume import Volume
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from platformdirs import user_data_path
 
-from mambaseg.checkpoint import CARD, Card, Checkpoint, load_checkpoint, read_card
+from mambaseg.card import CARD, Card, read_card
 from mambaseg.errors import ModelError
+
+if TYPE_CHECKING:
+    from mambaseg.checkpoint import Checkpoint
 
 SHIPPED = Path(__file__).parent / "models"
 HOME = "MAMBASEG_HOME"
@@ -33,27 +37,40 @@ def list_models() -> list[tuple[Card, Path]]:
     return sorted(found, key=lambda entry: (entry[0].name, [-part for part in _version(entry[0].version)]))
 
 
+def find_model(name: str = DEFAULT_MODEL) -> Path:
+    """Return a model's folder, by name ("brain-tumour"), name and version ("brain-tumour 1.0"), or the folder itself.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    """
+    if (Path(name) / CARD).is_file():
+        return Path(name)
+    wanted, _, version = name.replace("@", " ").partition(" ")
+    models = list_models()
+    for card, folder in models:
+        if card.name == wanted and version in ("", card.version):
+            return folder
+    for root in (SHIPPED, user_models()):
+        for card_file in root.glob(f"*/*/{CARD}"):
+            if card_file.parts[-3] == wanted and version in ("", card_file.parts[-2]):
+                return card_file.parent  # its card could not be read: loading it says why
+    known = ", ".join(f"{card.name} {card.version}" for card, _ in models) or "none installed"
+    raise ModelError(f"there is no model {name!r}; choose from: {known}, or give the folder of a model")
+
+
 def load_model(name: str = DEFAULT_MODEL) -> Checkpoint:
-    """Load a model by name ("brain-tumour"), by name and version ("brain-tumour 1.0"), or by its folder.
+    """Load a model; `find_model` says what `name` may be.
 
     Raises
     ------
     ModelError
         If there is no such model, or it is damaged.
     """
-    if (Path(name) / CARD).is_file():
-        return load_checkpoint(Path(name))
-    wanted, _, version = name.replace("@", " ").partition(" ")
-    models = list_models()
-    for card, folder in models:
-        if card.name == wanted and version in ("", card.version):
-            return load_checkpoint(folder)
-    for root in (SHIPPED, user_models()):
-        for card_file in root.glob(f"*/*/{CARD}"):
-            if card_file.parts[-3] == wanted and version in ("", card_file.parts[-2]):
-                return load_checkpoint(card_file.parent)  # its card could not be read: say why
-    known = ", ".join(f"{card.name} {card.version}" for card, _ in models) or "none installed"
-    raise ModelError(f"there is no model {name!r}; choose from: {known}, or give the folder of a model")
+    from mambaseg.checkpoint import load_checkpoint  # Only here: listing models must not pay for torch.
+
+    return load_checkpoint(find_model(name))
 
 
 def _version(text: str) -> list[int]:

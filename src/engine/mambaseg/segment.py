@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,11 @@ from mambaseg.normalise import TISSUE
 from mambaseg.predict import channels_last, gather, probabilities
 from mambaseg.prepare import prepare
 from mambaseg.scan import choose_back_end
+from mambaseg.segmentation import Segmentation
 from mambaseg.volume import Label, LabelMap, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator
 
     from mambaseg.checkpoint import Checkpoint
     from mambaseg.network import MambaSeg2d
@@ -28,24 +28,6 @@ if TYPE_CHECKING:
 
 BATCH = {"cpu": 4, "mps": 8, "cuda": 32}
 """Slices at once: enough to fill the device, little enough to bound memory."""
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """What a run found and how."""
-
-    labels: LabelMap
-    """On the volume's own grid."""
-    probabilities: Volume | None
-    """float32, a channel for each label; None if not asked for."""
-    model: str
-    version: str
-    device: str
-    backend: str
-    threads: int
-    seconds: Mapping[str, float]
-    """prepare and network."""
-    warnings: tuple[str, ...]
 
 
 def segment(

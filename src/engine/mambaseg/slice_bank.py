@@ -17,7 +17,7 @@ from mambaseg.prepare import Prepared, prepare, prepare_labels
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from mambaseg.checkpoint import Channel
+    from mambaseg.card import Channel
     from mambaseg.config import PrepareConfig
 
 

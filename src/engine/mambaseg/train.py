@@ -15,7 +15,8 @@ from monai.losses import DiceCELoss
 from torch import Tensor, nn
 
 from mambaseg.augment import Augment
-from mambaseg.checkpoint import Card, Channel, Checkpoint, LabelSpec, make_checkpoint, save_checkpoint
+from mambaseg.card import Card, Channel, LabelSpec
+from mambaseg.checkpoint import Checkpoint, make_checkpoint, save_checkpoint
 from mambaseg.config import NetworkConfig, PrepareConfig, TrainConfig
 from mambaseg.data_set import DataSet, read_data_set
 from mambaseg.device import choose_device
