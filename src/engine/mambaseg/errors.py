@@ -25,3 +25,11 @@ class DeviceError(MambaSegError):
 
 class DataSetError(MambaSegError):
     """A data set folder that cannot be trained on or evaluated."""
+
+
+class EngineLostError(MambaSegError):
+    """The engine's process could not be started, or ended in the middle of a run."""
+
+
+class EngineFaultError(MambaSegError):
+    """The engine met a fault of ours; its traceback is in the log."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ import torch
 from mambaseg.device import choose_device
 from mambaseg.errors import VolumeError
 from mambaseg.jobs import Progress
+from mambaseg.memory import Memory
 from mambaseg.normalise import TISSUE
 from mambaseg.predict import channels_last, gather, probabilities
 from mambaseg.prepare import prepare
 from mambaseg.scan import choose_back_end
 from mambaseg.segmentation import Segmentation
+from mambaseg.uncertainty import CHANNEL, uncertainty
 from mambaseg.volume import Label, LabelMap, Volume
 
 if TYPE_CHECKING:
@@ -26,10 +29,6 @@ if TYPE_CHECKING:
     from mambaseg.network import MambaSeg2d
     from mambaseg.prepare import Prepared
 
-BATCH = {"cpu": 4, "mps": 8, "cuda": 32}
-"""Slices at once: enough to fill the device, little enough to bound memory."""
-
-
 def segment(
     volume: Volume,
     checkpoint: Checkpoint,
@@ -37,6 +36,7 @@ def segment(
     backend: str = "auto",
     only_slice: int | None = None,
     with_probabilities: bool = False,
+    with_uncertainty: bool = False,
 ) -> Generator[Progress, None, Segmentation]:
     """Segment a volume; a task that yields Progress after each batch of slices and can be stopped there.
 
@@ -54,11 +54,14 @@ def segment(
         Segment this slice alone, counted along the volume's own axial axis; the rest stays background.
     with_probabilities
         Also return a probability for each label.
+    with_uncertainty
+        Also return how unsure the network is of each voxel.
 
     Returns
     -------
     Segmentation
-        The label map has the volume's shape and affine.
+        The label map has the volume's shape and affine. Where the GPU's memory did not suffice, `warnings` says what
+        was done instead.
 
     Raises
     ------
@@ -77,29 +80,28 @@ def segment(
     begun = time.perf_counter()
     prepared = prepare(named, card.channels, card.prepare)
     wanted = _slices(prepared, only_slice)
-    network = channels_last(checkpoint.network().to(chosen))
+    network = channels_last(checkpoint.network())
     network.use_back_end(scan_on)
     between = time.perf_counter()
-    classes, soft = yield from _predict(network, prepared, wanted, chosen, with_probabilities)
+    memory = Memory(chosen)
+    result = yield from _predict(network, prepared, wanted, memory, with_probabilities, with_uncertainty)
     found = time.perf_counter()
     values = np.array([0, *(label.value for label in card.labels)])
     dtype = np.uint8 if values.max() < 256 else np.uint16
-    mask = prepared.undo.restore(values.astype(dtype)[classes])
-    maps = None
-    if soft is not None:
-        stacked = np.stack([prepared.undo.restore(one) for one in soft])
-        maps = Volume(stacked, volume.affine, tuple(label.name for label in card.labels), volume.stored)
+    names = tuple(label.name for label in card.labels)
     labels = MappingProxyType({label.value: Label(label.name, label.color) for label in card.labels})
+    mask = prepared.undo.restore(values.astype(dtype)[result.classes])
     return Segmentation(
         labels=LabelMap(mask, volume.affine, labels, volume.stored),
-        probabilities=maps,
+        probabilities=_on_grid(result.soft, names, volume, prepared),
+        uncertainty=_on_grid(result.unsure, (CHANNEL,), volume, prepared),
         model=card.name,
         version=card.version,
-        device=chosen.type,
+        device=memory.device.type,
         backend=scan_on,
         threads=torch.get_num_threads(),
         seconds={"prepare": between - begun, "network": found - between},
-        warnings=prepared.warnings,
+        warnings=(*prepared.warnings, *memory.warnings(len(wanted))),
     )
 
 
@@ -139,22 +141,58 @@ def _slices(prepared: Prepared, only_slice: int | None) -> torch.Tensor:
     return torch.from_numpy(np.flatnonzero(tissue))
 
 
+def _on_grid(
+    maps: np.ndarray | None, names: tuple[str, ...], volume: Volume, prepared: Prepared
+) -> Volume | None:
+    """Return maps over the crop as channels on the volume's own grid."""
+    if maps is None:
+        return None
+    return Volume(np.stack([prepared.undo.restore(one) for one in maps]), volume.affine, names, volume.stored)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What the network found, over the crop; None if not asked for."""
+
+    classes: np.ndarray
+    """Indices, [z y x]."""
+    soft: np.ndarray | None
+    """Probabilities, [label z y x]."""
+    unsure: np.ndarray | None
+    """Uncertainty, [1 z y x]."""
+
+
 def _predict(
-    network: MambaSeg2d, prepared: Prepared, wanted: torch.Tensor, device: torch.device, keep: bool
-) -> Generator[Progress, None, tuple[np.ndarray, np.ndarray | None]]:
-    """Return class indices [z y x] and, if kept, probabilities [label z y x], over the crop."""
+    network: MambaSeg2d, prepared: Prepared, wanted: torch.Tensor, memory: Memory, keep: bool, measure: bool
+) -> Generator[Progress, None, _Found]:
+    """Run the slices batch by batch, as many at once as memory allows."""
     plane, depth = prepared.undo.plane, prepared.slices.shape[1]
-    slices = torch.from_numpy(prepared.slices)
-    present = torch.from_numpy(prepared.present).to(device)
+    slices, present = torch.from_numpy(prepared.slices), torch.from_numpy(prepared.present)
     classes = np.zeros((depth, *plane), dtype=np.uint8)
     soft = np.zeros((network.config.labels, depth, *plane), dtype=np.float32) if keep else None
+    unsure = np.zeros((1, depth, *plane), dtype=np.float32) if measure else None
     done = 0
-    for index in wanted.split(BATCH[device.type]):
-        batch = gather(slices, index, network.config.neighbours, prepared.step).to(device)
-        result = probabilities(network, batch, present.expand(len(index), -1), network.multiple, plane)
-        classes[index] = result.argmax(dim=1).to(torch.uint8).cpu().numpy()
+    while done < len(wanted):
+        index = wanted[done : done + memory.batch]
+
+        def run(device: torch.device, index: torch.Tensor = index) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+            batch = gather(slices, index, network.config.neighbours, prepared.step).to(device)
+            there = present.to(device).expand(len(index), -1)
+            result = probabilities(network.to(device), batch, there, network.multiple, plane)
+            return (
+                result.argmax(dim=1).to(torch.uint8).cpu().numpy(),
+                result[:, 1:].transpose(0, 1).cpu().numpy() if keep else None,
+                uncertainty(result).cpu().numpy() if measure else None,
+            )
+
+        result = memory.attempt(run, len(index))
+        if result is None:
+            continue
+        classes[index] = result[0]
         if soft is not None:
-            soft[:, index] = result[:, 1:].transpose(0, 1).cpu().numpy()
+            soft[:, index] = result[1]
+        if unsure is not None:
+            unsure[0, index] = result[2]
         done += len(index)
         yield Progress("segmenting", done, len(wanted))
-    return classes, soft
+    return _Found(classes, soft, unsure)
