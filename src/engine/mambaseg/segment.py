@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -152,7 +153,7 @@ def _on_grid(
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What the network found, over the crop; None if not asked for."""
+    """What the network found, of a batch or the whole crop; None if not asked for."""
 
     classes: np.ndarray
     """Indices, [z y x]."""
@@ -161,6 +162,14 @@ class _Found:
     unsure: np.ndarray | None
     """Uncertainty, [1 z y x]."""
 
+    def put(self, index: torch.Tensor, batch: _Found) -> None:
+        """Fill in the slices of a batch."""
+        self.classes[index] = batch.classes
+        if self.soft is not None and batch.soft is not None:
+            self.soft[:, index] = batch.soft
+        if self.unsure is not None and batch.unsure is not None:
+            self.unsure[:, index] = batch.unsure
+
 
 def _predict(
     network: MambaSeg2d, prepared: Prepared, wanted: torch.Tensor, memory: Memory, keep: bool, measure: bool
@@ -168,31 +177,28 @@ def _predict(
     """Run the slices batch by batch, as many at once as memory allows."""
     plane, depth = prepared.undo.plane, prepared.slices.shape[1]
     slices, present = torch.from_numpy(prepared.slices), torch.from_numpy(prepared.present)
-    classes = np.zeros((depth, *plane), dtype=np.uint8)
-    soft = np.zeros((network.config.labels, depth, *plane), dtype=np.float32) if keep else None
-    unsure = np.zeros((1, depth, *plane), dtype=np.float32) if measure else None
+    whole = _Found(
+        np.zeros((depth, *plane), dtype=np.uint8),
+        np.zeros((network.config.labels, depth, *plane), dtype=np.float32) if keep else None,
+        np.zeros((1, depth, *plane), dtype=np.float32) if measure else None,
+    )
+
+    def run(index: torch.Tensor, device: torch.device) -> _Found:
+        batch = gather(slices, index, network.config.neighbours, prepared.step).to(device)
+        there = present.to(device).expand(len(index), -1)
+        result = probabilities(network.to(device), batch, there, network.multiple, plane)
+        return _Found(
+            result.argmax(dim=1).to(torch.uint8).cpu().numpy(),
+            result[:, 1:].transpose(0, 1).cpu().numpy() if keep else None,
+            uncertainty(result)[None].cpu().numpy() if measure else None,
+        )
+
     done = 0
     while done < len(wanted):
         index = wanted[done : done + memory.batch]
-
-        def run(device: torch.device, index: torch.Tensor = index) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-            batch = gather(slices, index, network.config.neighbours, prepared.step).to(device)
-            there = present.to(device).expand(len(index), -1)
-            result = probabilities(network.to(device), batch, there, network.multiple, plane)
-            return (
-                result.argmax(dim=1).to(torch.uint8).cpu().numpy(),
-                result[:, 1:].transpose(0, 1).cpu().numpy() if keep else None,
-                uncertainty(result).cpu().numpy() if measure else None,
-            )
-
-        result = memory.attempt(run, len(index))
-        if result is None:
-            continue
-        classes[index] = result[0]
-        if soft is not None:
-            soft[:, index] = result[1]
-        if unsure is not None:
-            unsure[0, index] = result[2]
-        done += len(index)
-        yield Progress("segmenting", done, len(wanted))
-    return _Found(classes, soft, unsure)
+        found = memory.attempt(partial(run, index), len(index))
+        if found is not None:
+            whole.put(index, found)
+            done += len(index)
+            yield Progress("segmenting", done, len(wanted))
+    return whole

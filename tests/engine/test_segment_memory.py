@@ -1,0 +1,113 @@
+"""A GPU whose memory does not suffice: fewer slices at once, in the end the CPU, the same result."""
+
+import numpy as np
+import pytest
+import torch
+
+import mambaseg.segment as under_test
+from mambaseg.jobs import Job
+from mambaseg.memory import BATCH, Memory
+from mambaseg.segment import segment
+
+OUT_OF_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+)
+
+
+@pytest.fixture
+def gpu_with_room(monkeypatch):
+    """Pretend to have a GPU that holds `most` slices from call `later` on; what is sent to it stays on the CPU."""
+    real_to, real_run, sent = torch.Tensor.to, under_test.probabilities, []
+
+    def to(self, *arguments, **options):
+        sent.extend(a.type for a in arguments if isinstance(a, torch.device))
+        there = [torch.device("cpu") if isinstance(a, torch.device) else a for a in arguments]
+        return real_to(self, *there, **options)
+
+    def make(most, error=OUT_OF_MEMORY[0], later=0):
+        tried = []
+
+        def probabilities(network, batch, *others):
+            tried.append((sent[-1], len(batch)))
+            if sent[-1] == "cuda" and len(tried) > later and len(batch) > most:
+                raise error
+            return real_run(network, batch, *others)
+
+        monkeypatch.setattr(torch.Tensor, "to", to)
+        monkeypatch.setattr(under_test, "choose_device", lambda name: torch.device("cuda"))
+        monkeypatch.setattr(under_test, "probabilities", probabilities)
+        return tried
+
+    return make
+
+
+def run(volume, model):
+    return Job(lambda: segment(volume, model, with_probabilities=True, with_uncertainty=True)).run()
+
+
+def same(one, other):
+    return (
+        np.array_equal(one.labels.data, other.labels.data)
+        and np.allclose(one.probabilities.data, other.probabilities.data, atol=1e-5)
+        and np.allclose(one.uncertainty.data, other.uncertainty.data, atol=1e-5)
+    )
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "mps", "cublas"])
+def test_a_full_gpu_gets_half_the_slices_until_they_fit(volume, small_model, gpu_with_room, error):
+    whole = run(volume, small_model)
+    tried = gpu_with_room(3, error)
+    found = run(volume, small_model)
+    assert tried == [("cuda", 6), ("cuda", 3), ("cuda", 3)]
+    assert same(found, whole)
+    assert found.device == "cuda"
+    assert found.warnings == (*whole.warnings, "the GPU ran out of memory: 3 slices at once instead of 6")
+
+
+def test_a_gpu_without_room_for_one_slice_leaves_all_to_the_cpu(volume, small_model, gpu_with_room):
+    whole = run(volume, small_model)
+    tried = gpu_with_room(0)
+    found = run(volume, small_model)
+    assert tried == [("cuda", 6), ("cuda", 3), ("cuda", 1), ("cpu", 4), ("cpu", 2)]
+    assert same(found, whole)
+    assert found.device == "cpu"
+    assert found.warnings == (*whole.warnings, "the GPU ran out of memory: ran on the CPU instead")
+
+
+def test_a_gpu_that_fills_up_in_the_middle_leaves_the_rest_to_the_cpu(volume, small_model, gpu_with_room, monkeypatch):
+    whole = run(volume, small_model)
+    monkeypatch.setitem(BATCH, "cuda", 2)
+    tried = gpu_with_room(0, later=1)
+    found = run(volume, small_model)
+    assert tried == [("cuda", 2), ("cuda", 2), ("cuda", 1), ("cpu", 4)]
+    assert same(found, whole)
+    assert found.warnings == (*whole.warnings, "the GPU ran out of memory: 4 of 6 slices ran on the CPU instead")
+
+
+def test_any_other_error_of_the_gpu_is_not_hidden(volume, small_model, gpu_with_room):
+    gpu_with_room(0, RuntimeError("an illegal memory access was encountered"))
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        run(volume, small_model)
+
+
+def test_the_cpu_has_nowhere_to_go():
+    def full(device):
+        raise OUT_OF_MEMORY[0]
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Memory(torch.device("cpu")).attempt(full, 4)
+
+
+def test_a_batch_of_32_that_does_not_fit_is_said_to_be_8():
+    memory = Memory(torch.device("cuda"))
+
+    def room_for_8(device):
+        if memory.batch > 8:
+            raise OUT_OF_MEMORY[0]
+        return memory.batch
+
+    while memory.attempt(room_for_8, memory.batch) is None:
+        pass
+    assert memory.warnings(64) == ("the GPU ran out of memory: 8 slices at once instead of 32",)
