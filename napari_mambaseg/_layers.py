@@ -151,6 +151,50 @@ def stands_on(meta: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return bool(np.allclose(_transform(meta), _transform(other), rtol=0, atol=1e-6))
 
 
+def geometry_of(layer: Layer) -> tuple[Float[np.ndarray, "4 4"], tuple[int, int, int]]:
+    """Return the affine (mm, RAS+) and the shape of a layer's volume without touching a voxel.
+
+    Raises
+    ------
+    VolumeError
+        If the layer is no volume: colours, or not three axes.
+    """
+    grid = _open_grid(layer)[0]
+    return grid.affine, grid.shape
+
+
+def file_index(layer: Layer, point: Sequence[float]) -> tuple[int, int, int]:
+    """Return the voxel, along the axes of the layer's file, at a point of the viewer; the nearest one if outside."""
+    grid = _open_grid(layer)[0]
+    shown = np.clip(np.rint(layer.world_to_data(point)[-3:]), 0, np.array(grid.shown_shape) - 1)
+    i, j, k = np.rint(grid._to_file() @ np.append(shown, 1.0))[:3].astype(int).tolist()
+    return i, j, k
+
+
+def place_warning(meta: Mapping[str, Any]) -> str | None:
+    """Return what a person should know about the place of a layer, None if all is known."""
+    if (meta.get("metadata") or {}).get(KEY):
+        return None
+    given = meta.get("units")
+    units = given if isinstance(given, (tuple, list)) else (given,)
+    if all(str(unit) in ("None", "pixel", "") for unit in units):
+        return "its size in mm is not known: 1 pixel is taken as 1 mm"
+    return None
+
+
+def _open_grid(layer: Layer) -> tuple[Grid, dict[str, Any]]:
+    meta = layer.as_layer_data_tuple()[1]
+    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
+    _check_axes(data.ndim, meta)
+    return _grid_of(data.shape, meta)
+
+
+def _check_axes(axes: int, meta: Mapping[str, Any]) -> None:
+    if axes != 3 or meta.get("rgb"):
+        found = "colours" if meta.get("rgb") else f"{axes} axes"
+        raise VolumeError(f"the layer {meta.get('name')} has {found}; volumes have three axes; save one volume of it")
+
+
 def _placed(grid: Grid, stored: StoredSpace | None, path: str | None) -> dict[str, Any]:
     """Return what places a layer in the viewer, and what brings it back to its file."""
     remembered = grid.plain() | {"stored": None if stored is None else asdict(stored), "path": path}
