@@ -114,7 +114,7 @@ class EngineChild:
     def _listen(self) -> None:
         """Hand messages on until the process is gone, then see that it is."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        with suppress(OSError, ValueError):  # ValueError: something else wrote to the pipe
+        with suppress(OSError):
             while (message := receive(self.process.stdout)) is not None:
                 self._ready = True
                 self.inbox.put(message)

@@ -38,9 +38,13 @@ def send(stream: IO[bytes], message: Message) -> None:
 
 def receive(stream: IO[bytes]) -> Message | None:
     """Read one message; None when the other side is gone, also in the middle of a line."""
-    line = stream.readline()
-    message: Message | None = json.loads(line) if line.endswith(b"\n") else None
-    return message
+    while (line := stream.readline()).endswith(b"\n"):
+        # Python itself may print before the worker sets its streams apart (sitecustomize, .pth files).
+        with suppress(ValueError):
+            message = json.loads(line)
+            if isinstance(message, dict):
+                return message
+    return None
 
 
 class ArrayFolder:
@@ -201,12 +205,12 @@ def _stored(fields: Message | None) -> StoredSpace | None:
 
 def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the values in C order, a few megabytes at a time."""
-    if array.nbytes <= PIECE:
+    if array.nbytes <= PIECE or array.ndim == 0:
         yield np.ascontiguousarray(array)
-    elif array[0].nbytes > PIECE:
+    elif array.ndim > 1 and array[0].nbytes > PIECE:
         for row in array:
             yield from _pieces(row)
     else:
-        rows = PIECE // array[0].nbytes
+        rows = max(1, PIECE // array[0].nbytes)
         for start in range(0, len(array), rows):
             yield np.ascontiguousarray(array[start : start + rows])
