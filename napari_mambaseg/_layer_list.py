@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from napari.components import ViewerModel
 
+UNCERTAINTY = "uncertainty"
+"""The engine's name for the channel."""
 _PLANES = ("sagittal", "coronal", "axial")
 # Two grids are the same if their corners are nearer than this, in mm: the engine's own tolerance.
 _SAME_MM = 1e-3
@@ -29,6 +31,8 @@ class OpenLayer:
     key: str
     name: str
     is_mask: bool
+    is_derived: bool = False
+    """Whether it shows what a model thought of a volume, and so is no input."""
     problem: str = ""
     """Why it is no volume; "" if it is one."""
     warning: str = ""
@@ -40,7 +44,7 @@ class OpenLayer:
     @property
     def is_volume(self) -> bool:
         """Whether a model may be given this layer."""
-        return not self.is_mask and not self.problem
+        return not (self.is_mask or self.is_derived or self.problem)
 
     @property
     def summary(self) -> str:
@@ -89,5 +93,6 @@ def _describe(layer: Any, kind: str) -> OpenLayer:
         return OpenLayer(key, name, is_mask, problem=str(error))
     meta = meta_of(layer)
     known = (meta.get("metadata") or {}).get(KEY) or {}
+    is_derived = known.get("channel") == UNCERTAINTY
     channel = guess_channel(name) or guess_channel(str(known.get("channel") or ""))
-    return OpenLayer(key, name, is_mask, "", place_warning(meta) or "", affine, shape, channel)
+    return OpenLayer(key, name, is_mask, is_derived, "", place_warning(meta) or "", affine, shape, channel)

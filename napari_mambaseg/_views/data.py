@@ -57,7 +57,8 @@ class DataTab(QWidget):
         layout.addLayout(buttons)
         for widget in (self.progress, self.progress_text, self.cancel_button, self.message):
             layout.addWidget(widget)
-        layout.addWidget(self.list, 1)
+        layout.addWidget(self.list, 1000)
+        layout.addStretch(1)  # Keeps the rest at the top while the list is hidden.
         self.open_button.clicked.connect(self._ask)
         self.sample_button.clicked.connect(lambda: self._do("open_sample"))
         self.cancel_button.clicked.connect(lambda: self._do("cancel"))

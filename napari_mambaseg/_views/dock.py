@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QDialog, QPlainTextEdit, QPushButton, QTabWidget, QVBoxLayout, QWidget
-from superqt import QElidingLabel
+from qtpy.QtWidgets import (
+    QDialog,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QSizePolicy,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_mambaseg._views.data import DataTab
 from napari_mambaseg._views.parts import Line, column, in_scroll_area
@@ -30,7 +38,7 @@ _AMBER = "QLabel { background: #ffb52e; color: #1c1c1c; padding: 4px; border-rad
 _PLAIN = "QLabel { padding: 4px; }"
 
 
-class StatusLine(QElidingLabel):
+class StatusLine(QLabel):
     """Device, back end and model; a click asks for more."""
 
     clicked = Signal()
@@ -38,7 +46,9 @@ class StatusLine(QElidingLabel):
     def __init__(self) -> None:
         super().__init__()
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        self.setElideMode(Qt.TextElideMode.ElideMiddle)
+        self.setWordWrap(True)
+        # As wide as there is room: the text wraps rather than being cut off.
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
 
     def mouseReleaseEvent(self, event: QMouseEvent | None) -> None:
         """Tell that it was clicked."""

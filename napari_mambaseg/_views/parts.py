@@ -87,3 +87,14 @@ def column(parent: QWidget) -> QVBoxLayout:
     layout.setContentsMargins(8, 8, 8, 8)
     layout.setSpacing(6)
     return layout
+
+
+def stacked(*widgets: QWidget) -> QWidget:
+    """Return widgets one under the other as one: hidden ones leave no gap, as they would in a form."""
+    box = QWidget()
+    layout = QVBoxLayout(box)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(2)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return box

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mambaseg._views.parts import ChoiceBox, Line, column, message_text
+from napari_mambaseg._views.parts import ChoiceBox, Line, column, message_text, stacked
 
 if TYPE_CHECKING:
     from napari_mambaseg._models import Extent
@@ -53,8 +53,7 @@ class SegmentTab(QWidget):
         self.model = ChoiceBox("model", lambda key: self._do("choose_model", key))
         self.device = ChoiceBox("device", lambda key: self._do("choose_device", key))
         self.model_text = Line(grey=True)
-        self._form.addRow("Model", self.model.widget)
-        self._form.addRow("", self.model_text)
+        self._form.addRow("Model", stacked(self.model.widget, self.model_text))
         self._form.addRow("Device", self.device.widget)
         self._form.addRow("On", self._make_extent())
         layout.addLayout(self._form)
@@ -116,15 +115,13 @@ class SegmentTab(QWidget):
     def _render_channels(self, rows: tuple[ChannelRow, ...]) -> None:
         names = [row.channel for row in rows]
         if names != list(self._channels):
-            for box, note in self._channels.values():
-                self._form.removeRow(box.widget)
-                self._form.removeRow(note)
+            for box, _ in self._channels.values():
+                self._form.removeRow(box.widget.parentWidget())
             self._channels = {}
             for place, row in enumerate(rows):
                 box = ChoiceBox(row.channel, partial(self._do, "choose_layer", row.channel))
                 note = Line(grey=True)
-                self._form.insertRow(2 + 2 * place, row.text, box.widget)
-                self._form.insertRow(3 + 2 * place, "", note)
+                self._form.insertRow(1 + place, row.text, stacked(box.widget, note))
                 self._channels[row.channel] = (box, note)
         for row in rows:
             box, note = self._channels[row.channel]
