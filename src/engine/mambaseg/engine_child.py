@@ -44,14 +44,12 @@ class EngineChild:
         """The folder of the last run."""
         self._ready = False
         self._killed = False
+        self._log = _temporary_log()
         try:
-            self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
             self.process = _start(self._log)
         except OSError as error:
-            raise EngineLostError(
-                f"the engine could not be started ({error.strerror or error}); nothing was changed: check the "
-                "installation with `mambaseg doctor`"
-            ) from error
+            self._log.close()
+            raise _not_started(error) from error
         self._listener = threading.Thread(target=self._listen, name="mambaseg-engine", daemon=True)
         self._listener.start()
 
@@ -144,6 +142,21 @@ class EngineChild:
             self._log.seek(max(0, size - LOG_TAIL))
             return self._log.read().decode(errors="replace").strip()
         return ""
+
+
+def _temporary_log() -> IO[bytes]:
+    """Return a file without a name for what the process writes to standard error."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise _not_started(error) from error
+
+
+def _not_started(error: OSError) -> EngineLostError:
+    return EngineLostError(
+        f"the engine could not be started ({error.strerror or error}); nothing was changed: check the installation "
+        "with `mambaseg doctor`"
+    )
 
 
 def _start(log: IO[bytes]) -> subprocess.Popen[bytes]:
