@@ -6,7 +6,10 @@ The tab Segment shows and changes the same values, so that there is one truth. T
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 PLUGIN = "napari-mambaseg"
@@ -27,6 +30,19 @@ def set_preference(name: str, value: Any) -> None:
         setattr(group, name, value)
     except OSError:  # A read-only home: the value holds until napari is closed.
         logger.debug("could not save the preference %s", name, exc_info=True)
+
+
+def watch_preferences(changed: Callable[[], None]) -> Callable[[], None]:
+    """Call back when the user changes something of ours in Preferences; return what ends that."""
+    group = _group()
+    if group is None:
+        return lambda: None
+
+    def note(event: object = None) -> None:
+        changed()
+
+    group.events.connect(note)
+    return lambda: group.events.disconnect(note)
 
 
 def _group() -> Any:

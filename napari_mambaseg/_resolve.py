@@ -55,7 +55,8 @@ def choose_inputs(
             continue
         taken = {key for key in chosen.values() if key}
         free = [layer for layer in volumes if layer.key not in taken]
-        fitting = [layer for layer in free if layer.channel == channel.name]
+        # What is needed is taken even from another channel; the sentence about it is `why_not`'s.
+        fitting = [layer for layer in (volumes if channel.required else free) if layer.channel == channel.name]
         first = there.get(chosen.get(names[0], ""))
         if first is not None and not channel.required:
             # An optional channel has to be of the same patient: same name but for the channel, or same grid.

@@ -14,7 +14,7 @@ from napari_mambaseg._controllers.watching import SourceWatch
 from napari_mambaseg._controllers.workplace import LayerWatch
 from napari_mambaseg._layer_list import key_of, meta_of, open_layers
 from napari_mambaseg._models import SegmentChoice
-from napari_mambaseg._preferences import preference, set_preference
+from napari_mambaseg._preferences import preference, set_preference, watch_preferences
 from napari_mambaseg._resolve import channel_rows, choose_inputs, mask_name, model_text, why_not
 from napari_mambaseg._runs import Cancelled, Done, Failed
 from napari_mambaseg._screens import Busy, Choice, Message, SegmentScreen
@@ -55,9 +55,7 @@ class SegmentController:
     """Model, view and runs of the tab Segment."""
 
     def __init__(self, workplace: Workplace, view: SegmentView) -> None:
-        self.choice = SegmentChoice(
-            device=preference("device"), backend=preference("backend"), uncertainty=preference("uncertainty")
-        )
+        self.choice = SegmentChoice(**_preferred())
         self._place, self._view = workplace, view
         self._cards: dict[str, Card] = {}
         self._run: Run | None = None
@@ -71,6 +69,7 @@ class SegmentController:
         self._watch = LayerWatch(workplace.viewer, self.refresh)
         workplace.viewer.dims.events.point.connect(self._on_point)
         workplace.facts_found.connect(self.refresh)
+        self._forget_preferences = watch_preferences(lambda: self.choice.update(_preferred()))
         self.refresh_models()
         self.choice.events.connect(self.refresh)
         self.refresh()
@@ -148,6 +147,8 @@ class SegmentController:
     def close(self) -> None:
         """Stop listening and running; the view may be gone already."""
         self._watch.stop()
+        self._forget_preferences()
+        self._place.facts_found.disconnect(self.refresh)
         self._place.viewer.dims.events.point.disconnect(self._on_point)
         if self._sources is not None:
             self._sources.stop()
@@ -277,3 +278,7 @@ class SegmentController:
             self._pace.remember(self._place.memory, self._pace_key(), last)
         add_described(self._place.viewer, found.layers)
         self._place.facts = found.facts
+
+
+def _preferred() -> dict[str, Any]:
+    return {name: preference(name) for name in ("device", "backend", "uncertainty")}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import nibabel as nib
@@ -12,6 +13,18 @@ from plugin_cases import SHAPE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for what the plugin keeps, and preferences of its own: tests leave the user's alone."""
+    preferences = SimpleNamespace(device="auto", backend="auto", uncertainty=False, autosave_seconds=20)
+    preferences.events = SimpleNamespace(connect=lambda callback: None, disconnect=lambda callback: None)
+    monkeypatch.setattr("napari_mambaseg._preferences._group", lambda: preferences)
+    monkeypatch.setenv("MAMBASEG_HOME", str(tmp_path / "mambaseg-home"))
+    return tmp_path / "mambaseg-home"
+
 
 @pytest.fixture
 def viewer() -> Iterator[ViewerModel]:
