@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mambaseg import engine_child
 from mambaseg.checkpoint import load_checkpoint, make_checkpoint, save_checkpoint
 from mambaseg.engine_process import EngineProcess
 from mambaseg.errors import DeviceError, EngineFaultError, EngineLostError, FileError, ModelError
@@ -165,7 +166,10 @@ def test_a_full_disk_is_told_and_the_child_stays(engine, temporary, request_of, 
     assert engine.pid == pid
 
 
-def test_a_cancelled_run_leaves_the_child_warm_and_the_next_run_right(engine, temporary, long_request, request_of):
+def test_a_cancelled_run_leaves_the_child_warm_and_the_next_run_right(
+    engine, temporary, long_request, request_of, monkeypatch
+):
+    monkeypatch.setattr(engine_child, "GRACE", 30.0)
     expected = finish(engine.segment(request_of))
     pid, steps = engine.pid, engine.segment(long_request)
     assert until(steps, "segmenting")[0] == "sending"
@@ -193,8 +197,9 @@ def test_a_second_request_waits_for_its_turn_or_is_cancelled_while_it_waits(engi
 
 @needs_posix
 def test_a_child_that_does_not_answer_is_killed_and_the_next_run_has_a_new_one(
-    engine, temporary, long_request, request_of
+    engine, temporary, long_request, request_of, monkeypatch
 ):
+    monkeypatch.setattr(engine_child, "GRACE", 0.05)
     steps = engine.segment(long_request)
     until(steps, "segmenting")
     pid, starts = engine.pid, engine.starts

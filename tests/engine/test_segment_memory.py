@@ -1,5 +1,7 @@
 """A GPU whose memory does not suffice: fewer slices at once, in the end the CPU, the same result."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -111,3 +113,15 @@ def test_a_batch_of_32_that_does_not_fit_is_said_to_be_8():
     while memory.attempt(room_for_8, memory.batch) is None:
         pass
     assert memory.warnings(64) == ("the GPU ran out of memory: 8 slices at once instead of 32",)
+
+
+def test_nothing_holds_the_failed_batch_when_less_is_tried():
+    memory, held = Memory(torch.device("cuda")), []
+
+    def full(device):
+        batch = torch.ones(3)
+        held.append(weakref.ref(batch))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    assert memory.attempt(full, 4) is None
+    assert held[0]() is None

@@ -89,7 +89,8 @@ class EngineChild:
     def end(self) -> None:
         """Kill, wait until it is gone, and remove what it left."""
         self.kill()
-        self._listener.join(timeout=1)
+        if threading.current_thread() is not self._listener:  # which may be where garbage is collected
+            self._listener.join(timeout=1)
         if self.arrays is not None:
             self.arrays.remove()
         self._log.close()

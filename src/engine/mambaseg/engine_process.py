@@ -77,7 +77,13 @@ class EngineProcess:
             If the engine is closed.
         """
         model = str(find_model(request.model).absolute())
-        options = {name: getattr(request, name) for name in ("device", "backend", "only_slice", "with_uncertainty")}
+        options = {
+            "device": request.device,
+            "backend": request.backend,
+            # A viewer's step may be numpy's integer, which JSON does not know.
+            "only_slice": None if request.only_slice is None else int(request.only_slice),
+            "with_uncertainty": request.with_uncertainty,
+        }
         return (
             yield from self._ask(
                 "segment",

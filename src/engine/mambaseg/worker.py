@@ -6,6 +6,7 @@ ends at once when its standard input closes: then its parent is gone, however it
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import signal
@@ -45,6 +46,7 @@ def reserve_streams() -> tuple[BinaryIO, BinaryIO]:
 def be_modest() -> None:
     """Let the window go first, and leave the terminal's Ctrl-C to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable(2)  # a crash in a library says where
     # Threads that wait by spinning starve the window's; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if hasattr(os, "nice"):
@@ -79,16 +81,18 @@ class Worker:
         """Take requests; end the process, also in the middle of a computation, when no more can come."""
         from mambaseg.messages import ArrayFolder, receive
 
-        while (message := receive(self._requests)) is not None:
-            if message["request"] == "folder":
-                self._folder = Path(message["folder"])
-            elif message["request"] == "cancel":
-                self._cancel(message["run"])
-            else:
-                self._waiting.put(message)
-        if self._folder is not None:
-            ArrayFolder(self._folder).remove()
-        os._exit(0)
+        try:
+            while (message := receive(self._requests)) is not None:
+                if message["request"] == "folder":
+                    self._folder = Path(message["folder"])
+                elif message["request"] == "cancel":
+                    self._cancel(message["run"])
+                else:
+                    self._waiting.put(message)
+        finally:
+            if self._folder is not None:
+                ArrayFolder(self._folder).remove()
+            os._exit(0)
 
     def _cancel(self, run: int) -> None:
         """Stop a run at its next step; one that has not begun is confirmed here, the rest where they are run."""
