@@ -52,7 +52,7 @@ def test_one_flair_volume_is_chosen_by_itself(desk: SimpleNamespace, scan: np.nd
     assert (row.text, row.chosen, desk.view.screen.why_not) == ("FLAIR", str(layer.unique_id), "")
 
 
-def test_a_volume_without_a_clue_in_its_name_is_chosen_for_what_the_model_needs(desk: SimpleNamespace, scan: np.ndarray):
+def test_a_volume_without_a_clue_in_its_name_is_taken_for_what_is_needed(desk: SimpleNamespace, scan: np.ndarray):
     show(desk.viewer, volume(scan, "scan"))
     assert [bool(row.chosen) for row in desk.view.screen.rows] == [True, False, False]
 
