@@ -131,3 +131,11 @@ def canonical(now: Float[np.ndarray, "4 4"], shown_shape: tuple[int, int, int]) 
     grid = Grid(np.eye(4), (i, j, k), (2, 1, 0), (True, True, True))
     affine = RAS_TO_SHOWN @ now @ np.linalg.inv(grid._to_file())
     return Grid(affine, grid.shape, grid.axes, grid.flips)
+
+
+def degrees_oblique(affine: Float[np.ndarray, "4 4"]) -> float:
+    """Return the largest angle between an axis of a volume and the body's axis nearest to it."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    nearest = io_orientation(affine)[:, 0].astype(int)
+    cosines = np.abs(directions[nearest, np.arange(3)])
+    return float(np.degrees(np.arccos(np.clip(cosines, 0, 1))).max())

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Num
 
+from mambaseg.atomic import in_one_line
 from mambaseg.errors import VolumeError
 from mambaseg.volume import Label, LabelMap, StoredSpace, Volume
 from napari_mambaseg._grid import Grid, canonical
+from napari_mambaseg._place import lengths_in_mm, transform_of
+from napari_mambaseg._place import place_warning as place_warning  # the dock widget's one door is this module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -148,7 +151,26 @@ def show(viewer: ViewerModel, what: Volume | LabelMap, name: str | None = None) 
 
 def stands_on(meta: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two layers of the same shape are in the same place, to napari."""
-    return bool(np.allclose(_transform(meta), _transform(other), rtol=0, atol=1e-6))
+    return bool(np.allclose(transform_of(meta), transform_of(other), rtol=0, atol=1e-6))
+
+
+def volume_of(layer: Layer) -> Volume:
+    """Return the volume that an open image layer shows, of one channel; geometry as in `to_volume`.
+
+    Only public attributes are asked for, so that it works through the proxy that napari gives to plugins. Arrays on
+    disk (dask, zarr) are read whole; of several resolutions, the full one.
+
+    Raises
+    ------
+    VolumeError
+        If the layer is no volume: colours, or not three axes.
+    """
+    return to_volume(layer.data, layer.as_layer_data_tuple()[1])
+
+
+def label_map_of(layer: Layer) -> LabelMap:
+    """Return the label map that an open labels layer shows; as `volume_of`."""
+    return to_label_map(layer.data, layer.as_layer_data_tuple()[1])
 
 
 def geometry_of(layer: Layer) -> tuple[Float[np.ndarray, "4 4"], tuple[int, int, int]]:
@@ -163,36 +185,50 @@ def geometry_of(layer: Layer) -> tuple[Float[np.ndarray, "4 4"], tuple[int, int,
     return grid.affine, grid.shape
 
 
-def file_index(layer: Layer, point: Sequence[float]) -> tuple[int, int, int]:
-    """Return the voxel, along the axes of the layer's file, at a point of the viewer; the nearest one if outside."""
-    grid = _open_grid(layer)[0]
-    shown = np.clip(np.rint(layer.world_to_data(point)[-3:]), 0, np.array(grid.shown_shape) - 1)
+def file_index(layer: Layer, world_point: Sequence[float], units: Any = None) -> tuple[int, int, int]:
+    """Return the voxel of a layer's volume, along the axes of its file, at a point of the viewer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image or Labels
+        Of three axes.
+    world_point : sequence of float
+        As in `viewer.dims.point`; of more than three numbers the last count.
+    units : optional
+        What the point is counted in, `viewer.layers.units`; the layer's own if it is not given.
+
+    Returns
+    -------
+    tuple of int
+        Clipped to the volume.
+    """
+    grid, _ = _open_grid(layer)
+    given = np.asarray(world_point, np.float64)[-3:]
+    if units is not None:
+        given = given * lengths_in_mm(units)[-3:] / lengths_in_mm(layer.units)
+    shown = np.clip(np.rint(layer.world_to_data(given)), 0, np.array(grid.shown_shape) - 1)
     i, j, k = np.rint(grid._to_file() @ np.append(shown, 1.0))[:3].astype(int).tolist()
     return i, j, k
 
 
-def place_warning(meta: Mapping[str, Any]) -> str | None:
-    """Return what a person should know about the place of a layer, None if all is known."""
-    if (meta.get("metadata") or {}).get(KEY):
-        return None
-    given = meta.get("units")
-    units = given if isinstance(given, (tuple, list)) else (given,)
-    if all(str(unit) in ("None", "pixel", "") for unit in units):
-        return "its size in mm is not known: 1 pixel is taken as 1 mm"
-    return None
-
-
 def _open_grid(layer: Layer) -> tuple[Grid, dict[str, Any]]:
     meta = layer.as_layer_data_tuple()[1]
-    data = layer.data[0] if getattr(layer, "multiscale", False) else layer.data
-    _check_axes(data.ndim, meta)
-    return _grid_of(data.shape, meta)
+    shape = tuple(_full(layer.data, meta).shape)
+    _check_axes(len(shape), meta)
+    return _grid_of(shape, meta)
+
+
+def _full(data: Any, meta: Mapping[str, Any]) -> Any:
+    """Return the array of full resolution."""
+    return data[0] if meta.get("multiscale") else data
 
 
 def _check_axes(axes: int, meta: Mapping[str, Any]) -> None:
-    if axes != 3 or meta.get("rgb"):
-        found = "colours" if meta.get("rgb") else f"{axes} axes"
-        raise VolumeError(f"the layer {meta.get('name')} has {found}; volumes have three axes; save one volume of it")
+    name = in_one_line(meta.get("name") or "given")
+    if meta.get("rgb"):
+        raise VolumeError(f"the layer {name} has colours; volumes have three axes and one value per voxel; split it")
+    if axes != 3:
+        raise VolumeError(f"the layer {name} has {axes} axes; volumes have three axes; give one volume of it")
 
 
 def _placed(grid: Grid, stored: StoredSpace | None, path: str | None) -> dict[str, Any]:
@@ -209,16 +245,14 @@ def _placed(grid: Grid, stored: StoredSpace | None, path: str | None) -> dict[st
 
 def _array(data: Any, meta: Mapping[str, Any]) -> Num[np.ndarray, "s a r"]:
     """Return the voxels of a layer at full resolution, or say why it is no volume."""
-    array = np.asarray(data[0] if meta.get("multiscale") else data)
-    if array.ndim != 3 or meta.get("rgb"):
-        axes = "colours" if meta.get("rgb") else f"{array.ndim} axes"
-        raise VolumeError(f"the layer {meta.get('name')} has {axes}; volumes have three axes; save one volume of it")
-    return array
+    full = _full(data, meta)
+    _check_axes(len(full.shape), meta)
+    return np.asarray(full)
 
 
 def _grid_of(shape: Sequence[int], meta: Mapping[str, Any]) -> tuple[Grid, dict[str, Any]]:
     """Return the grid of a layer, and what it remembers if that still holds."""
-    now = _transform(meta)
+    now = transform_of(meta)
     remembered = (meta.get("metadata") or {}).get(KEY)
     if remembered:
         grid = Grid.from_plain(remembered)
@@ -230,30 +264,6 @@ def _grid_of(shape: Sequence[int], meta: Mapping[str, Any]) -> tuple[Grid, dict[
             return Grid(affine, grid.shape, grid.axes, grid.flips), remembered | {"stored": None}
     k, j, i = shape
     return canonical(now, (k, j, i)), {}
-
-
-def _transform(meta: Mapping[str, Any]) -> Float[np.ndarray, "4 4"]:
-    """Compose all that napari does to place a layer, in mm."""
-    from napari.utils.transforms import Affine  # Only here: readers must not pay for it.
-
-    given = {key: meta[key] for key in ("scale", "translate", "rotate", "shear") if meta.get(key) is not None}
-    placed = Affine(**given, ndim=3).affine_matrix
-    around = meta.get("affine")
-    if around is not None:
-        placed = np.asarray(getattr(around, "affine_matrix", around)) @ placed
-    return np.asarray(np.diag([*_mm_per_unit(meta.get("units")), 1.0]) @ placed, np.float64)
-
-
-def _mm_per_unit(units: Any) -> tuple[float, ...]:
-    """Return the length of napari's units, pint's; a pixel, the default, counts as one mm."""
-    given = units if isinstance(units, (tuple, list)) else (units,) * 3
-    return tuple(_in_mm(unit) for unit in given)
-
-
-def _in_mm(unit: Any) -> float:
-    lengths = {"mm": 1.0, "millimeter": 1.0, "cm": 10.0, "centimeter": 10.0, "m": 1000.0, "meter": 1000.0}
-    lengths |= {"um": 1e-3, "µm": 1e-3, "micrometer": 1e-3, "micron": 1e-3, "nm": 1e-6, "nanometer": 1e-6}
-    return lengths.get(str(unit), 1.0)
 
 
 def _stored(known: Mapping[str, Any]) -> StoredSpace | None:

@@ -11,6 +11,7 @@ from typing import Any
 from platformdirs import user_state_path
 
 from mambaseg.atomic import replacing
+from mambaseg.errors import FileError
 from mambaseg.registry import HOME
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Memory:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(self._path) as temporary:
                 temporary.write_text(json.dumps(self._values, indent=1), encoding="utf-8")
-        except OSError:
+        except (OSError, FileError):
             logger.debug("could not write %s", self._path, exc_info=True)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mambaseg.errors import VolumeError
-from mambaseg.files import write
+from mambaseg.errors import FileError, VolumeError
+from mambaseg.extensions import WRITABLE, extension_of
+from mambaseg.files import check_writable_target, write
+from mambaseg.label_table import read_label_table, write_label_table
 from napari_mambaseg._layers import KEY, stands_on, to_label_map, to_volume
 
 if TYPE_CHECKING:
@@ -20,14 +24,48 @@ def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
 
 
 def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
-    """Save a labels layer as a mask.
+    """Save a labels layer as a mask, and the names of its labels in a table beside it (`mambaseg.label_table`).
 
     A mask that we made or read gets the shape and affine of its file. So does one that the user made in napari
     ("new labels layer") while the image below it is open. Without that image the mask lies in the same place, but in
     the order R, A, S, and straight even if the image was oblique.
     """
-    write(to_label_map(data, _with_source(data, meta)), path)
-    return [path]
+    mask = to_label_map(data, _with_source(data, meta))
+    if not mask.labels:
+        write(mask, path)
+        return [path]
+    read_label_table(Path(path))  # Somebody else's file of that name is refused before anything is written.
+    write(mask, path)
+    return [path, str(write_label_table(mask.labels, Path(path)))]
+
+
+def write_layers(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> list[str]:
+    """Save several layers, each to a file of its own: NAME_LAYER.nii.gz for NAME.nii.gz.
+
+    All is turned into volumes and all names are checked before the first file is written. Each file is written whole
+    or not at all, so that an error on the way leaves older files as they were and the new ones before it complete.
+    """
+    extension = extension_of(Path(path), WRITABLE)
+    stem = path[: -len(extension)]
+    targets: dict[str, tuple[Any, dict[str, Any], str]] = {}
+    for data, meta, kind in layers:
+        target = f"{stem}_{_in_a_file_name(str(meta.get('name') or kind))}{extension}"
+        if target in targets:
+            raise FileError(
+                f"two layers would be saved as {Path(target).name}; give them names that differ in letters or digits"
+            )
+        check_writable_target(Path(target), [])
+        (to_label_map if kind == "labels" else to_volume)(data, _with_source(data, meta))
+        targets[target] = (data, meta, kind)
+    written: list[str] = []
+    for target, (data, meta, kind) in targets.items():
+        written += (write_labels if kind == "labels" else write_image)(target, data, meta)
+    return written
+
+
+def _in_a_file_name(name: str) -> str:
+    """Return a layer's name as part of a file's name on any system."""
+    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "layer"
 
 
 def _with_source(data: Any, meta: dict[str, Any]) -> dict[str, Any]:

@@ -63,3 +63,14 @@ def test_a_job_runs_once():
 def test_a_result_that_takes_too_long_times_out():
     with pytest.raises(TimeoutError, match=r"still pending after 0\.01 s"):
         Job(counting).result(timeout=0.01)
+
+
+def test_a_task_that_was_closed_from_elsewhere_counts_as_cancelled():
+    def closed():
+        yield Progress("running", 1)
+        raise JobCancelled("the engine was closed")
+
+    job = Job(closed)
+    with pytest.raises(JobCancelled, match="the engine was closed"):
+        job.run()
+    assert job.state is JobState.CANCELLED

@@ -101,6 +101,8 @@ class Job(Generic[T]):
             final, self._result = JobState.DONE, stop.value
         except KeyboardInterrupt:
             final, self._error = JobState.CANCELLED, JobCancelled("the job was interrupted")
+        except JobCancelled as error:
+            final, self._error = JobState.CANCELLED, error
         except Exception as error:
             final, self._error = JobState.FAILED, error
         finally:
