@@ -4,9 +4,10 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help system venv demo test test-engine test-plugin lint wheel-check screenshots clean
+.PHONY: help system venv venv-pyqt6 demo test test-engine test-plugin test-plugin-pyqt6 lint wheel-check screenshots clean
 
 VENV := .venv
+VENV6 := .venv-pyqt6
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := $(VENV)/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -45,11 +46,19 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PY) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[pyqt5,dev]'
 	@touch $@
 
+# napari drops PyQt5 in its next release: the plugin is tested on both, each in an environment of its own.
+venv-pyqt6: system $(VENV6)/.installed
+
+$(VENV6)/.installed: pyproject.toml constraints.txt
+	@[ -x $(VENV6)/bin/python ] || "$$(command -v python3.11 || command -v python3)" -m venv $(VENV6)
+	$(VENV6)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[pyqt6,dev]'
+	@touch $@
+
 demo: venv
 	@if [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ]; then $(PY) -m napari_mambaseg._demo demo; \
 	else $(XVFB) $(PY) -m napari_mambaseg._demo demo --screenshot; fi
 
-test: test-engine test-plugin
+test: test-engine test-plugin test-plugin-pyqt6
 
 # With no pytest plugin but the type checker's: the engine and its tests must need neither napari nor Qt.
 test-engine: venv
@@ -57,6 +66,9 @@ test-engine: venv
 
 test-plugin: venv
 	$(XVFB) $(PY) -m pytest tests/plugin
+
+test-plugin-pyqt6: venv-pyqt6
+	QT_API=pyqt6 $(XVFB) $(VENV6)/bin/python -m pytest tests/plugin
 
 lint: venv
 	$(VENV)/bin/ruff check .
@@ -70,4 +82,4 @@ screenshots: venv
 	$(XVFB) $(PY) docs/make_screenshot.py
 
 clean:
-	rm -rf $(VENV) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV6) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
