@@ -8,7 +8,7 @@ from napari_mambaseg._channels import guess_channel, spoken, without_channel
 from napari_mambaseg._screens import ChannelRow, Choice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mambaseg.card import Card
     from napari_mambaseg._layer_list import OpenLayer
@@ -70,14 +70,21 @@ def choose_inputs(
     return {name: chosen.get(name, "") for name in names}
 
 
-def channel_rows(card: Card, layers: Sequence[OpenLayer], chosen: Mapping[str, str]) -> tuple[ChannelRow, ...]:
+def channel_rows(
+    card: Card, layers: Sequence[OpenLayer], chosen: Mapping[str, str], picked: Mapping[str, str]
+) -> tuple[ChannelRow, ...]:
     """Return one row for each channel, with what is to know about the layer in it."""
     volumes = {layer.key: layer for layer in layers if layer.is_volume}
     choices = (NONE, *(Choice(layer.name, layer.key) for layer in volumes.values()))
     first = volumes.get(chosen[card.channels[0].name])
     return tuple(
         ChannelRow(
-            one.name, spoken(one.name), choices, chosen[one.name], _note(volumes.get(chosen[one.name]), first, card)
+            one.name,
+            spoken(one.name),
+            choices,
+            chosen[one.name],
+            _note(volumes.get(chosen[one.name]), first, card)
+            or ("" if one.name in picked else _doubt(one.name, chosen[one.name], volumes.values())),
         )
         for one in card.channels
     )
@@ -127,6 +134,12 @@ def _note(layer: OpenLayer | None, first: OpenLayer | None, card: Card) -> str:
     if first is not None and layer is not first and not layer.same_grid(first):
         return f"other grid; will be resampled onto {spoken(card.channels[0].name)}"
     return layer.warning
+
+
+def _doubt(channel: str, key: str, volumes: Iterable[OpenLayer]) -> str:
+    """Say so where the names of several volumes speak of a channel and none was chosen by hand."""
+    fitting = [layer for layer in volumes if layer.channel == channel]
+    return f"{len(fitting)} volumes could be {spoken(channel)}: is this the right one?" if key and fitting[1:] else ""
 
 
 def _sentence(text: str) -> str:

@@ -176,7 +176,7 @@ class SegmentController:
         return replace(
             empty,
             model_text=model_text(card),
-            rows=channel_rows(card, layers, chosen),
+            rows=channel_rows(card, layers, chosen, choice.inputs),
             extent=choice.extent,
             slice_text=self._slice_text(chosen[card.channels[0].name]),
             uncertainty=choice.uncertainty,

@@ -236,6 +236,13 @@ def test_one_layer_for_two_channels_is_refused(desk: SimpleNamespace, scan: np.n
     assert not desk.engine.requests
 
 
+def test_two_layers_for_one_channel_are_said_until_one_is_chosen(desk: SimpleNamespace, scan: np.ndarray):
+    first, _ = show(desk.viewer, volume(scan, "case7_flair", "case8_flair"))
+    assert desk.view.screen.rows[0].note == "2 volumes could be FLAIR: is this the right one?"
+    desk.controller.choose_layer("flair", str(first.unique_id))
+    assert desk.view.screen.rows[0].note == ""
+
+
 def test_a_layer_deleted_while_the_run_goes_on_is_said(desk: SimpleNamespace, scan: np.ndarray):
     (layer,) = show(desk.viewer, volume(scan, "flair"))
     desk.controller.press()
