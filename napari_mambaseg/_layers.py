@@ -14,10 +14,12 @@ from jaxtyping import Float, Num
 
 from mambaseg.atomic import in_one_line
 from mambaseg.errors import VolumeError
-from mambaseg.volume import Label, LabelMap, StoredSpace, Volume
+from mambaseg.volume import LabelMap, StoredSpace, Volume
 from napari_mambaseg._grid import Grid, canonical
+from napari_mambaseg._label_names import names_of, remembered_names, shown_names
+from napari_mambaseg._place import KEY as KEY  # the other modules' one door is this one
 from napari_mambaseg._place import lengths_in_mm, transform_of
-from napari_mambaseg._place import place_warning as place_warning  # the dock widget's one door is this module
+from napari_mambaseg._place import place_warning as place_warning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,10 +29,7 @@ if TYPE_CHECKING:
 
 LayerData: TypeAlias = "tuple[Any, dict[str, Any], str]"
 
-KEY = "mambaseg"
 AXIS_LABELS = ("I", "P", "L")
-# Labels that the user adds have no colour of their own; they must be seen all the same.
-_UNNAMED_COLOR = "#b0b0b0"
 _SAMPLES = 1_000_000
 
 
@@ -56,7 +55,7 @@ def image_layers(volume: Volume, name: str | None = None, path: str | None = Non
     for channel in volume.channels:
         shown = grid.show(volume.channel(channel))
         options = _placed(grid, volume.stored, path)
-        options["metadata"][KEY]["channel"] = channel
+        options["metadata"][KEY] |= {"channel": channel, "warnings": list(volume.warnings)}
         options |= {
             "name": f"{name} {channel}" if name else channel,
             "colormap": "gray",
@@ -88,13 +87,8 @@ def labels_layer(label_map: LabelMap, name: str, path: str | None = None) -> Lay
     options = _placed(grid, label_map.stored, path) | {"name": name}
     labels = label_map.labels
     if labels:
-        options["metadata"][KEY]["labels"] = {value: asdict(label) for value, label in labels.items()}
-        options["features"] = {"index": [0, *labels], "name": ["background", *(each.name for each in labels.values())]}
-        options["colormap"] = {
-            None: _UNNAMED_COLOR,
-            0: "transparent",
-            **{value: label.color for value, label in labels.items()},
-        }
+        options["metadata"][KEY]["labels"] = remembered_names(labels)
+        options |= shown_names(labels)
     return grid.show(label_map.data), options, "labels"
 
 
@@ -109,7 +103,8 @@ def to_volume(data: Any, meta: Mapping[str, Any]) -> Volume:
     if shown.dtype == np.bool_:
         shown = shown.astype(np.uint8)
     channel = str(known.get("channel") or meta.get("name") or "image")
-    return Volume(grid.restore(shown)[None], grid.affine, (channel,), stored=_stored(known))
+    doubts = tuple(known.get("warnings") or ())
+    return Volume(grid.restore(shown)[None], grid.affine, (channel,), stored=_stored(known), warnings=doubts)
 
 
 def to_label_map(data: Any, meta: Mapping[str, Any]) -> LabelMap:
@@ -121,7 +116,7 @@ def to_label_map(data: Any, meta: Mapping[str, Any]) -> LabelMap:
         raise VolumeError(
             f"the layer {meta.get('name')} has the label {low}; labels are 0 (background) or more; change it first"
         )
-    labels = {int(value): Label(**label) for value, label in known.get("labels", {}).items()}
+    labels = names_of(meta, known.get("labels") or {})
     voxels = grid.restore(shown).astype(np.min_scalar_type(high))
     return LabelMap(voxels, grid.affine, labels, stored=_stored(known))
 

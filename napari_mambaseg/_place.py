@@ -10,6 +10,8 @@ from jaxtyping import Float
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+KEY = "mambaseg"
+"""Under which a layer's metadata keeps what our reader knows."""
 # Beyond this angle, in degrees, a volume that is shown straight is not where it seems to be.
 STRAIGHT_DEGREES = 0.5
 _MILLIMETRE = ("mm", "millimeter")
@@ -38,9 +40,10 @@ def place_warning(meta: Mapping[str, Any]) -> str | None:
     Returns
     -------
     str or None
-        A sentence without capital and full stop, for the line beside the layer's name.
+        A sentence without full stop, for the line beside the layer's name. What the reader said about the header of
+        the file comes first.
     """
-    said = []
+    said = [warning.rstrip(".") for warning in ((meta.get("metadata") or {}).get(KEY) or {}).get("warnings") or ()]
     unknown = next((unit for unit in _each(meta.get("units")) if _in_mm(unit) is None), None)
     if unknown is not None:
         said.append(f"its size in mm is not known: 1 {_named(unknown)} is taken as 1 mm")

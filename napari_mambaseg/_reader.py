@@ -14,6 +14,7 @@ from mambaseg.files import read, read_labels
 from mambaseg.label_table import read_label_table
 from napari_mambaseg._grid import degrees_oblique
 from napari_mambaseg._layers import LayerData, image_layers, labels_layer
+from napari_mambaseg._place import STRAIGHT_DEGREES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 # Words by which masks are named: BIDS writes _dseg and _mask, nnU-Net's folders say labels, FreeSurfer aseg.
 _MASK_WORDS = frozenset({"dseg", "seg", "segmentation", "mask", "label", "labels", "labelmap", "aseg"})
-# Less than this no eye sees and no slice shows.
-_STRAIGHT_DEGREES = 0.5
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
@@ -51,7 +50,7 @@ def read_layers(path: str | Sequence[str]) -> list[LayerData]:
 def _read_one(path: Path) -> list[LayerData]:
     stem = stem_of(path)
     named = _named_labels(path)
-    if named or _MASK_WORDS.intersection(re.split(r"[^a-z0-9]+", stem.lower())):
+    if named is not None or _MASK_WORDS.intersection(re.split(r"[^a-z0-9]+", stem.lower())):
         try:
             mask = read_labels(path)
         except VolumeError:
@@ -78,11 +77,11 @@ def _named_labels(path: Path) -> dict[int, Label] | None:
 
 def _tell_if_oblique(path: Path, affine: Float[np.ndarray, "4 4"]) -> None:
     angle = degrees_oblique(affine)
-    if angle > _STRAIGHT_DEGREES:
+    if angle > STRAIGHT_DEGREES:
         from napari.utils.notifications import show_info  # Only here: readers must not pay for it.
 
         show_info(
-            f"{path.name} is oblique ({angle:.0f}° from the body's axes): it is shown straight, and saved exactly as "
+            f"{path.name} is oblique ({angle:.2g}° from the body's axes): it is shown straight, and saved exactly as "
             "it was."
         )
 
