@@ -48,6 +48,7 @@ class DataTab(QWidget):
         self.progress.setMaximumHeight(10)
         self.progress_text = Line()
         self.list.setWordWrap(True)
+        self.list.setSpacing(2)
         self.list.setTextElideMode(Qt.TextElideMode.ElideNone)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         buttons = QHBoxLayout()
