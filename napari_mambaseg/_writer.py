@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 from mambaseg.errors import FileError, VolumeError
 from mambaseg.extensions import WRITABLE, extension_of
 from mambaseg.files import check_writable_target, write
-from mambaseg.label_table import read_label_table, write_label_table
+from mambaseg.label_table import read_label_table, table_path, write_label_table
+from mambaseg.volume import LabelMap
 from napari_mambaseg._layers import KEY, stands_on, to_label_map, to_volume
+from napari_mambaseg._together import together
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mambaseg.volume import Volume
+
 
 def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Save an image layer; `_layers.to_volume` says on which grid."""
-    write(to_volume(data, _with_source(data, meta)), path)
-    return [path]
+    return _save({Path(path): to_volume(data, _with_source(data, meta))})
 
 
 def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -30,37 +33,52 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     ("new labels layer") while the image below it is open. Without that image the mask lies in the same place, but in
     the order R, A, S, and straight even if the image was oblique.
     """
-    mask = to_label_map(data, _with_source(data, meta))
-    if not mask.labels:
-        write(mask, path)
-        return [path]
-    read_label_table(Path(path))  # Somebody else's file of that name is refused before anything is written.
-    write(mask, path)
-    return [path, str(write_label_table(mask.labels, Path(path)))]
+    return _save({Path(path): to_label_map(data, _with_source(data, meta))})
 
 
 def write_layers(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> list[str]:
-    """Save several layers, each to a file of its own: NAME_LAYER.nii.gz for NAME.nii.gz.
-
-    All is turned into volumes and all names are checked before the first file is written. Each file is written whole
-    or not at all, so that an error on the way leaves older files as they were and the new ones before it complete.
-    """
-    extension = extension_of(Path(path), WRITABLE)
-    stem = path[: -len(extension)]
-    targets: dict[str, tuple[Any, dict[str, Any], str]] = {}
+    """Save several layers, each to a file of its own, NAME_LAYER.nii.gz for NAME.nii.gz: all of them or none."""
+    chosen = Path(path)
+    ending = chosen.name[-len(extension_of(chosen, WRITABLE)) :]
+    stem = chosen.name[: -len(ending)]
+    wanted: dict[Path, Volume | LabelMap] = {}
+    taken: set[str] = set()
     for data, meta, kind in layers:
-        target = f"{stem}_{_in_a_file_name(str(meta.get('name') or kind))}{extension}"
-        if target in targets:
+        target = chosen.with_name(f"{stem}_{_in_a_file_name(str(meta.get('name') or kind))}{ending}")
+        if target.name.casefold() in taken:
             raise FileError(
-                f"two layers would be saved as {Path(target).name}; give them names that differ in letters or digits"
+                f"two layers would be saved as {target.name}; give them names that differ in letters or digits"
             )
-        check_writable_target(Path(target), [])
-        (to_label_map if kind == "labels" else to_volume)(data, _with_source(data, meta))
-        targets[target] = (data, meta, kind)
+        taken.add(target.name.casefold())
+        turned = to_label_map if kind == "labels" else to_volume
+        wanted[target] = turned(data, _with_source(data, meta))
+    return _save(wanted)
+
+
+def _save(wanted: Mapping[Path, Volume | LabelMap]) -> list[str]:
+    """Write files of one folder, all of them or none, after all that can be refused beforehand was looked at."""
+    for path, what in wanted.items():
+        check_writable_target(path)
+        if _needs_table(path, what):
+            check_writable_target(table_path(path), extensions=(".tsv",))
     written: list[str] = []
-    for target, (data, meta, kind) in targets.items():
-        written += (write_labels if kind == "labels" else write_image)(target, data, meta)
+    with together(next(iter(wanted)).parent) as hidden:
+        for path, what in wanted.items():
+            write(what, hidden / path.name)
+            written.append(str(path))
+            if isinstance(what, LabelMap) and _needs_table(path, what):
+                write_label_table(what.labels, hidden / path.name)
+                written.append(str(table_path(path)))
     return written
+
+
+def _needs_table(path: Path, what: Volume | LabelMap) -> bool:
+    """Whether names have to be written; a file in their place that is no table of labels is refused."""
+    if not isinstance(what, LabelMap) or not what.labels:
+        return False
+    there = read_label_table(path) or {}
+    # A table that says the same may say more, in columns of its own.
+    return any(there.get(value) != label for value, label in what.labels.items())
 
 
 def _in_a_file_name(name: str) -> str:
