@@ -25,11 +25,20 @@ class QtRunner:
         on_progress: Callable[[Progress], None],
         on_end: Callable[[Outcome], None],
     ) -> Run:
-        """Start a task in a thread of its own."""
+        """Start a task in a thread of its own; progress that repeats itself is told once."""
         run = Run(title, task)
+        told: Progress | None = None
+
+        # Tasks repeat their last step ten times a second while they wait, and a controller draws a screen for each.
+        def tell(progress: Progress) -> None:
+            nonlocal told
+            if progress != told:
+                told = progress
+                on_progress(progress)
+
         worker = create_worker(
             run.steps,
-            _connect={"yielded": on_progress, "returned": on_end, "aborted": lambda: on_end(Cancelled())},
+            _connect={"yielded": tell, "returned": on_end, "aborted": lambda: on_end(Cancelled())},
             _start_thread=False,
         )
         worker.start()

@@ -1,4 +1,4 @@
-"""The command line: `mambaseg segment | train | evaluate | models | doctor`.
+"""The command line: `mambaseg segment | train | evaluate | models | doctor | benchmark`.
 
 Exit code 0 on success; 2, with one line on standard error that starts with "mambaseg: ", for what the user can mend;
 1 for a fault of ours. Results go to standard output, progress to standard error and only to a terminal.
@@ -182,6 +182,19 @@ def doctor(as_json: AsJson = False) -> None:
 
     facts = examine()
     _print(facts, as_json, in_words(facts))
+
+
+@app.command()
+def benchmark(
+    name: Annotated[str, typer.Argument(help="paint: how smooth the window stays.")],
+    data: Annotated[Path | None, typer.Option(help="A folder with the NIfTI files of one case.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the window on this machine; needs napari, and takes a minute or two."""
+    from mambaseg.benchmark import in_words, run_benchmark
+
+    found = run_benchmark(name, data)
+    _print(found, as_json, in_words(found))
 
 
 def _channel_files(images: Sequence[str]) -> dict[str, Path]:
