@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import dask.array as da
 import nibabel as nib
 import numpy as np
 import pytest
+from napari.layers import Image, Labels
+from napari.utils._proxies import PublicOnlyProxy
 from plugin_cases import PLUGIN, STRAIGHT, tilted
 
 from mambaseg.errors import VolumeError
 from mambaseg.volume import Volume
 from napari_mambaseg import show
 from napari_mambaseg._layer_list import meta_of, open_layers
-from napari_mambaseg._layers import file_index, geometry_of, place_warning, to_volume
+from napari_mambaseg._layers import file_index, geometry_of, label_map_of, place_warning, to_volume, volume_of
 from napari_mambaseg._slices import axial_slice
 
 if TYPE_CHECKING:
@@ -110,3 +113,68 @@ def test_pyramids_are_taken_at_full_resolution(viewer: ViewerModel, scan):
     layer = viewer.add_image([scan, scan[::2, ::2, ::2]], multiscale=True, name="pyramid")
     assert geometry_of(layer)[1] == (10, 9, 8)
     assert to_volume(layer.data, meta_of(layer)).shape == (10, 9, 8)
+
+
+def test_colours_are_no_volume(viewer: ViewerModel):
+    layer = viewer.add_image(np.zeros((8, 9, 10, 3), np.uint8), rgb=True, name="photos")
+    with pytest.raises(VolumeError, match="the layer photos has colours; volumes have three axes and one value"):
+        volume_of(layer)
+
+
+def test_arrays_on_disk_are_read_only_when_voxels_are_asked_for(viewer: ViewerModel, scan):
+    asked = []
+
+    def block(block_info=None) -> np.ndarray:
+        asked.append(block_info)
+        return scan
+
+    lazy = da.map_blocks(block, chunks=scan.shape, dtype=scan.dtype, meta=scan[:0, :0, :0])
+    layer = Image(lazy, scale=(3, 1, 1), contrast_limits=(0, 200), name="lazy")
+    asked.clear()
+    assert geometry_of(layer)[1] == (10, 9, 8)
+    assert asked == []
+    np.testing.assert_array_equal(volume_of(layer).data[0], scan.T[::-1, ::-1, ::-1])
+
+
+def test_layers_behind_the_proxy_of_napari_are_taken_by_public_names_only(viewer: ViewerModel, scan, mask):
+    image = viewer.add_image([scan, scan[::2, ::2, ::2]], multiscale=True, name="pyramid")
+    labels = viewer.add_labels(mask, name="mask")
+    for layer in (image, labels):
+        behind = PublicOnlyProxy(layer)
+        assert geometry_of(behind)[1] == (10, 9, 8)
+        assert file_index(behind, (0, 0, 0)) == (9, 8, 7)
+    assert volume_of(PublicOnlyProxy(image)).shape == (10, 9, 8)
+    assert label_map_of(PublicOnlyProxy(labels)).volumes_ml() == label_map_of(labels).volumes_ml()
+
+
+def test_a_point_is_counted_in_the_units_of_the_viewer(viewer: ViewerModel, scan):
+    layer = viewer.add_image(scan, scale=(3.0, 1.5, 1.0), units=("mm",) * 3)
+    viewer.add_image(scan, units=("um",) * 3)
+    viewer.dims.point = (6_000.0, 4_500.0, 7_000.0)
+    index = file_index(layer, viewer.dims.point, viewer.layers.units)
+    assert volume_of(layer).data[0][index] == scan[2, 3, 7]
+
+
+def test_units_that_are_no_lengths_are_named(viewer: ViewerModel, scan):
+    layer = viewer.add_image(scan, units=("second", "mm", "mm"))
+    assert place_warning(meta_of(layer)) == "its size in mm is not known: 1 second is taken as 1 mm"
+    inches = viewer.add_image(scan, units=("inch",) * 3)
+    assert place_warning(meta_of(inches)) is None
+    np.testing.assert_allclose(volume_of(inches).spacing_mm, (25.4,) * 3)
+
+
+def test_axes_that_an_affine_permutes_are_saved_where_they_lie(tmp_path: Path, mask):
+    permuted = np.array([[0, 0, 2.0, 1], [1.5, 0, 0, 2], [0, -1.0, 0, 3], [0, 0, 0, 1]])
+    layer = Labels(mask, affine=permuted, units=("mm",) * 3, name="permuted")
+    layer.save(str(tmp_path / "out.nii.gz"), plugin=PLUGIN)
+    image = nib.load(tmp_path / "out.nii.gz")
+    (voxel,) = np.argwhere(np.asarray(image.dataobj) == 3)
+    np.testing.assert_allclose(nib.affines.apply_affine(image.affine, voxel), -(permuted @ (2, 3, 3, 1))[2::-1])
+    assert str(place_warning(meta_of(layer))).startswith("it is turned or sheared")
+
+
+def test_what_the_header_leaves_open_is_said_beside_the_name(viewer: ViewerModel, tmp_path: Path, scan):
+    nib.save(nib.Nifti1Image(scan, None), tmp_path / "nowhere.nii")
+    (layer,) = viewer.open(tmp_path / "nowhere.nii", plugin=PLUGIN)
+    assert str(place_warning(meta_of(layer))).startswith("The header stores no orientation")
+    assert len(volume_of(layer).warnings) == 1

@@ -11,8 +11,10 @@ from napari.utils.notifications import notification_manager
 from plugin_cases import AFFINES, OBLIQUE, PLUGIN, STRAIGHT, tilted
 
 from mambaseg.errors import FileError, VolumeError
+from mambaseg.label_table import read_label_table
 from mambaseg.volume import Label, LabelMap, Volume
 from napari_mambaseg import show
+from napari_mambaseg._layers import label_map_of
 from napari_mambaseg._reader import read_layers
 from napari_mambaseg._writer import write_layers
 
@@ -130,3 +132,49 @@ def test_a_straight_volume_is_not(save_nifti: Callable[..., Path], scan, notices
 def test_the_angle_is_said_in_degrees(save_nifti: Callable[..., Path], scan, notices):
     read_layers(str(save_nifti(scan, tilted(20, 0) @ STRAIGHT["LPS"])))
     assert "(20° from the body's axes)" in notices[0]
+
+
+def test_names_from_features_and_colours_from_the_colormap_are_saved(viewer: ViewerModel, mask, tmp_path: Path):
+    features = {"index": [0, 1, 3, 9], "name": ["background", "grey matter", "white matter", None]}
+    colors = {None: "gray", 0: "transparent", 1: "#ff0000", 3: "#00ff00"}
+    layer = viewer.add_labels(mask, features=features, colormap=colors, name="script")
+    layer.save(str(tmp_path / "out.nii"), plugin=PLUGIN)
+    expected = {1: Label("grey matter", "#ff0000"), 3: Label("white matter", "#00ff00")}
+    assert read_label_table(tmp_path / "out.nii") == expected
+    assert label_map_of(layer).labels == expected
+
+
+def test_a_name_that_the_user_changed_is_saved_with_the_old_colour(viewer: ViewerModel, mask):
+    (layer,) = show(viewer, LabelMap(mask, STRAIGHT["LPS"], NAMES))
+    layer.features = layer.features.assign(name=["background", "tumour core", "oedema"])
+    assert label_map_of(layer).labels == {1: Label("tumour core", "#e69f00"), 3: NAMES[3]}
+
+
+def test_colours_are_kept_while_only_one_label_is_shown(viewer: ViewerModel, mask):
+    (layer,) = show(viewer, LabelMap(mask, STRAIGHT["LPS"], NAMES))
+    layer.selected_label = 3
+    layer.show_selected_label = True
+    assert label_map_of(layer).labels == NAMES
+
+
+def test_names_without_a_colormap_of_their_own_get_the_colours_on_screen(viewer: ViewerModel, mask):
+    layer = viewer.add_labels(mask, features={"index": [1], "name": ["tumour"]})
+    red, green, blue = (round(float(part) * 255) for part in layer.get_color(1)[:3])
+    assert label_map_of(layer).labels == {1: Label("tumour", f"#{red:02x}{green:02x}{blue:02x}")}
+
+
+def test_features_of_other_kinds_name_nothing(viewer: ViewerModel, mask, tmp_path: Path):
+    layer = viewer.add_labels(mask, features={"index": [0, 1, 3], "area": [5.0, 2.0, 1.0]}, name="measured")
+    assert layer.save(str(tmp_path / "out.nii"), plugin=PLUGIN) == [str(tmp_path / "out.nii")]
+
+
+def test_an_empty_table_makes_a_mask_too(save_nifti: Callable[..., Path], mask, tmp_path: Path):
+    path = save_nifti(mask, STRAIGHT["LPS"], "anna.nii.gz")
+    (tmp_path / "anna.tsv").write_text("index\tname\tcolor\n")
+    assert read_layers(str(path))[0][2] == "labels"
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_tilt_that_can_be_seen_is_said(save_nifti: Callable[..., Path], scan, notices, axis: int):
+    read_layers(str(save_nifti(scan, tilted(0.6, axis) @ STRAIGHT["SLP"])))
+    assert "(0.6° from the body's axes)" in notices[0]
