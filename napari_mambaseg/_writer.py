@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def write_image(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     """Save an image layer; `_layers.to_volume` says on which grid."""
-    return _save({Path(path): to_volume(data, _with_source(data, meta))})
+    return _save({_ended(path): to_volume(data, _with_source(data, meta))})
 
 
 def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
@@ -33,12 +33,18 @@ def write_labels(path: str, data: Any, meta: dict[str, Any]) -> list[str]:
     ("new labels layer") while the image below it is open. Without that image the mask lies in the same place, but in
     the order R, A, S, and straight even if the image was oblique.
     """
-    return _save({Path(path): to_label_map(data, _with_source(data, meta))})
+    return _save({_ended(path): to_label_map(data, _with_source(data, meta))})
 
 
 def write_layers(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> list[str]:
-    """Save several layers, each to a file of its own, NAME_LAYER.nii.gz for NAME.nii.gz: all of them or none."""
-    chosen = Path(path)
+    """Save several layers, each to a file of its own, NAME_LAYER.nii.gz for NAME.nii.gz: all of them or none.
+
+    A single layer gets the very name that was chosen.
+    """
+    if len(layers) == 1:
+        ((data, meta, kind),) = layers
+        return (write_labels if kind == "labels" else write_image)(path, data, meta)
+    chosen = _ended(path)
     ending = chosen.name[-len(extension_of(chosen, WRITABLE)) :]
     stem = chosen.name[: -len(ending)]
     wanted: dict[Path, Volume | LabelMap] = {}
@@ -53,6 +59,11 @@ def write_layers(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> li
         turned = to_label_map if kind == "labels" else to_volume
         wanted[target] = turned(data, _with_source(data, meta))
     return _save(wanted)
+
+
+def _ended(path: str) -> Path:
+    """Return the path, with the usual extension if it has none: napari's file dialog adds none."""
+    return Path(path) if Path(path).suffix else Path(f"{path}{WRITABLE[0]}")
 
 
 def _save(wanted: Mapping[Path, Volume | LabelMap]) -> list[str]:

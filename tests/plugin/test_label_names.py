@@ -111,7 +111,7 @@ def test_a_layer_that_is_no_volume_stops_the_others_too(scan, tmp_path: Path):
 
 def test_an_unknown_extension_is_refused(scan, tmp_path: Path):
     with pytest.raises(FileError, match="unknown extension; give a name ending in"):
-        write_layers(str(tmp_path / "case.tif"), [(scan, {"name": "flair"}, "image")])
+        write_layers(str(tmp_path / "case.tif"), [(scan, {"name": "flair"}, "image")] * 2)
 
 
 @pytest.mark.parametrize("name", OBLIQUE)

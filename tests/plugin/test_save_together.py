@@ -114,9 +114,22 @@ def test_names_that_differ_in_capitals_alone_are_refused(scan, folder: Path):
 
 @pytest.mark.parametrize("name", ["../../t1", "C:\\t1", ".t1.", "  ", "t1\n2", "é"])
 def test_the_name_of_a_layer_never_leads_out_of_the_folder(scan, folder: Path, name: str):
-    (written,) = write_layers(str(folder / "case.nii"), [(scan, {"name": name}, "image")])
-    assert names_in(folder) == [os.path.basename(written)]
-    assert "\n" not in written
+    layers = [(scan, {"name": name}, "image"), (scan, {"name": "t2"}, "image")]
+    written = write_layers(str(folder / "case.nii"), layers)
+    assert names_in(folder) == sorted(os.path.basename(path) for path in written)
+    assert len(written) == 2
+    assert "\n" not in "".join(written)
+
+
+def test_a_single_layer_gets_the_chosen_name(scan, folder: Path):
+    assert write_layers(str(folder / "case.nii"), [(scan, {"name": "t1"}, "image")]) == [str(folder / "case.nii")]
+
+
+def test_a_name_without_extension_gets_the_usual_one(scan, mask, folder: Path):
+    layers = [(scan, {"name": "t1"}, "image"), (mask, {"name": "mask"}, "labels")]
+    write_layers(str(folder / "case"), layers)
+    assert names_in(folder) == ["case_mask.nii.gz", "case_t1.nii.gz"]
+    assert write_labels(str(folder / "mask"), mask, {"name": "mask"}) == [str(folder / "mask.nii.gz")]
 
 
 def test_a_folder_that_may_not_be_written_to_is_one_sentence(case: ViewerModel, folder: Path, monkeypatch):
