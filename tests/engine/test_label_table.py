@@ -27,13 +27,20 @@ def test_a_table_as_bids_shows_it_is_read(tmp_path: Path):
     assert read_label_table(image) == {2: Label("Grey", "#ff53bb")}
 
 
+def test_a_table_from_a_spreadsheet_is_read_whatever_marks_its_start(tmp_path: Path):
+    table_path(tmp_path / "mask.nii").write_text("index\tname\n1\ttumour\n", encoding="utf-8-sig")
+    assert read_label_table(tmp_path / "mask.nii") == {1: Label("tumour", "#b0b0b0")}
+
+
 def test_a_row_without_a_colour_is_grey(tmp_path: Path):
     image = tmp_path / "mask.nii"
     table_path(image).write_text("index\tname\n1\ttumour\n")
     assert read_label_table(image) == {1: Label("tumour", "#b0b0b0")}
 
 
-@pytest.mark.parametrize("text", ["subject\tage\n1\t40\n", "index\tname\nx\ty\n", "index\tname\n1\n", "\xff\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "subject\tage\n", "subject\tage\n1\t40\n", "index\tname\nx\ty\n", "index\tname\n1\n", "\xff\x00"]
+)
 def test_a_file_that_is_no_table_is_refused_and_never_overwritten(tmp_path: Path, text: str):
     image = tmp_path / "mask.nii"
     table_path(image).write_text(text, encoding="latin-1")

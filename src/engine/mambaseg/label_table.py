@@ -43,7 +43,9 @@ def read_label_table(image: Path) -> dict[int, Label] | None:
     try:
         if path.stat().st_size > _LARGEST_BYTES:
             raise FileError(f"{path.name} is too large for a table of labels; move it away from {image.name}")
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), delimiter="\t"))
+        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), delimiter="\t")
+        if not {"index", "name"} <= set(rows.fieldnames or ()):
+            raise KeyError("index, name")
         return {int(row["index"]): Label(row["name"], _color(row.get("color"))) for row in rows if int(row["index"])}
     except FileNotFoundError:
         return None
