@@ -57,8 +57,9 @@ class Run:
 
     def steps(self) -> Generator[Progress, None, Outcome]:
         """Drive the task; to be called in the thread that it shall run in."""
+        task, self._task = self._task, _ran_already
         try:
-            steps = self._task()
+            steps = task()
             try:
                 while not self._stop:
                     yield next(steps)
@@ -76,6 +77,11 @@ class Run:
         except Exception as error:
             logger.exception("a task of the window failed")
             return Failed(f"This failed by a fault of ours ({type(error).__name__}: {error}); please report it.")
+
+
+def _ran_already() -> Generator[Progress, None, Any]:
+    """Stand for a task that is over, so that a run that napari keeps does not keep volumes in memory."""
+    raise RuntimeError("a run runs once")
 
 
 class Runner(Protocol):

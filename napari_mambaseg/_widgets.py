@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_mambaseg._controllers.data import DataController
@@ -39,10 +40,13 @@ class MambaWidget(MambaDock):
         self.examine_asked.connect(self.doctor_controller.examine)
         self.segment_shown.connect(self.segment_controller.refresh_models)
         controllers = (self.data_controller, self.segment_controller, self.doctor_controller)
+        application = QApplication.instance()
 
         def close(*_: object) -> None:
             # Slots of a widget that is being destroyed may not touch it: no `self` in here.
             if not workplace.closed:
+                if application is not None:
+                    application.aboutToQuit.disconnect(close)
                 workplace.close()
                 for controller in controllers:
                     controller.close()
@@ -50,13 +54,23 @@ class MambaWidget(MambaDock):
         self._close = close
         self.destroyed.connect(close)
         # A window that is quit from the menu destroys nothing in time.
-        application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(close)
         if any(row.name for row in self.data_controller.screen().rows):
             self.tabs.setCurrentIndex(1)
 
-    def closeEvent(self, event: object) -> None:
+    def changeEvent(self, event: Any) -> None:
+        """Stop the engine when napari takes the widget out of its window: it deletes the frame, not what is in it."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            QTimer.singleShot(0, self._close_if_taken_out)
+        super().changeEvent(event)
+
+    def _close_if_taken_out(self) -> None:
+        if self.parent() is None:
+            self._close()
+            self.deleteLater()
+
+    def closeEvent(self, event: Any) -> None:
         """Stop the engine when napari closes the dock widget."""
         self._close()
         super().closeEvent(event)

@@ -66,6 +66,7 @@ class SegmentController:
         self._last: Segmentation | None = None
         self._results: tuple[tuple[str, str], ...] = ()
         self._messages: tuple[Message, ...] = ()
+        self._shown = SegmentScreen()
         self._watch = LayerWatch(workplace.viewer, self.refresh)
         workplace.viewer.dims.events.point.connect(self._on_point)
         workplace.facts_found.connect(self.refresh)
@@ -191,14 +192,19 @@ class SegmentController:
         """Draw the tab anew."""
         if self._place.closed:
             return
-        self._view.draw(self.screen())
+        self._shown = self.screen()
+        self._view.draw(self._shown)
         card = self.card
         title = f"{card.name} {card.version}" if card else ""
         self._view.draw_status(status_screen(title, self.choice.device, self._place.facts, self._last))
 
     def _on_point(self, event: object = None) -> None:
-        if self.choice.extent == "slice" or self._busy is None:
-            self.refresh()
+        """Follow the slider: many times a second, so nothing but the number is worked out anew."""
+        if self._place.closed or self.card is None:
+            return
+        key = next((row.chosen for row in self._shown.rows), "")
+        self._shown = replace(self._shown, slice_text=self._slice_text(key))
+        self._view.draw(self._shown)
 
     def _chosen(self, card: Card) -> dict[str, str]:
         active = self._place.viewer.layers.selection.active
@@ -250,7 +256,8 @@ class SegmentController:
         if self._place.closed or self._run is None or (self._busy and self._busy.stopping):
             return
         self._busy = self._pace.busy(progress)
-        self.refresh()
+        self._shown = replace(self._shown, busy=self._busy)
+        self._view.draw(self._shown)
 
     def _on_end(self, outcome: Outcome) -> None:
         """Show what a run came to; a result never replaces anything."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -158,3 +161,24 @@ def test_closing_the_viewer_during_a_run_leaves_no_process(window, qtbot: QtBot)
     pid = engine.pid
     viewer.close()
     qtbot.waitUntil(lambda: not alive(pid), timeout=5000)
+
+
+def test_a_closed_widget_leaves_no_thread_and_no_object_behind(make_napari_viewer: Callable, qtbot: QtBot):
+    viewer = make_napari_viewer()
+    before = {thread.name for thread in threading.enumerate()}
+    dock, widget = viewer.window.add_plugin_dock_widget(PLUGIN, "Mamba segmentation")
+    from napari_mambaseg import show
+
+    show(viewer, synthetic_brain(seed=1, shape=(80, 96, 20), spacing_mm=(2.0, 2.0, 6.0)).volume)
+    segmented(viewer, widget, qtbot)
+    workplace = weakref.ref(widget.workplace)
+    viewer.window.remove_dock_widget(dock)
+    qtbot.waitUntil(lambda: workplace() is None or workplace().closed, timeout=5000)
+    del dock, widget
+    qtbot.waitUntil(lambda: {thread.name for thread in threading.enumerate()} <= before | {"Dummy-1"}, timeout=5000)
+
+    def gone() -> bool:
+        gc.collect()
+        return workplace() is None
+
+    qtbot.waitUntil(gone, timeout=5000)
