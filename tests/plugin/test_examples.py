@@ -21,7 +21,7 @@ def run(name: str, *arguments: str, folder: Path) -> str:
 
 
 def test_every_example_is_run_here():
-    tested = {"segment_one_file.py", "batch_folder.py", "scripted_session.py"}
+    tested = {"segment_one_file.py", "batch_folder.py", "scripted_session.py", "segment_layers.py"}
     assert {path.name for path in EXAMPLES.glob("*.py")} == tested
 
 
@@ -56,3 +56,8 @@ def test_a_folder_is_segmented_and_a_bad_file_left_out(tmp_path: Path):
 
 def test_a_scripted_session_shows_volume_and_mask(flair: Path, tmp_path: Path):
     assert "2 layers: flair, tumour" in run("scripted_session.py", str(flair), "--close", folder=tmp_path)
+
+
+def test_layers_are_segmented_from_a_script(flair: Path, tmp_path: Path):
+    said = run("segment_layers.py", str(flair), "--close", folder=tmp_path)
+    assert "3 layers: flair, flair · uncertainty, flair · tumour" in said
