@@ -81,5 +81,10 @@ wheel-check: venv
 screenshots: venv
 	$(XVFB) $(PY) docs/make_screenshot.py
 
+# The whole flow in the real window, with a picture of each step in demo/tour.
+.PHONY: tour
+tour: venv
+	@if [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ]; then $(PY) docs/tour.py demo/tour; else $(XVFB) $(PY) docs/tour.py demo/tour; fi
+
 clean:
 	rm -rf $(VENV) $(VENV6) dist build demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
