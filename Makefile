@@ -11,11 +11,12 @@ VENV6 := .venv-pyqt6
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := $(VENV)/bin/python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# Qt draws through OpenGL, and its "offscreen" platform has none: without a screen napari needs this one.
-XVFB := xvfb-run -a -s "-screen 0 1280x1024x24"
+# Qt draws through OpenGL, and its "offscreen" platform has none, whatever the environment asks for: without a screen
+# napari needs this one.
+XVFB := QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1280x1024x24"
 export QT_API ?= pyqt5
 
-# What PyQt5's wheel takes from the system (ldd on its xcb platform plugin), software OpenGL, a font, a virtual screen.
+# What the wheels of PyQt5 and PyQt6 take from the system (ldd on their xcb plugins), software OpenGL, a font, a virtual screen.
 SYSTEM_PACKAGES := xvfb xauth fonts-dejavu-core fontconfig libfontconfig1 libfreetype6 libdbus-1-3 libglib2.0-0 \
   libgl1 libegl1 libglx-mesa0 libegl-mesa0 libgl1-mesa-dri libgssapi-krb5-2 libx11-xcb1 libxkbcommon0 libxkbcommon-x11-0 \
   libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render0 libxcb-render-util0 \
