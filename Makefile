@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help system venv venv-pyqt6 demo test test-engine test-plugin test-plugin-pyqt6 lint wheel-check screenshots clean
+.PHONY: help system venv venv-pyqt6 demo test test-engine test-plugin test-plugin-pyqt6 test-gpu lint wheel-check screenshots clean
 
 VENV := .venv
 VENV6 := .venv-pyqt6
@@ -70,6 +70,12 @@ test-plugin: venv
 
 test-plugin-pyqt6: venv-pyqt6
 	QT_API=pyqt6 $(XVFB) $(VENV6)/bin/python -m pytest tests/plugin
+
+# On a machine with a GPU, where torch with CUDA and the engine's dependencies are installed already: GPU_PYTHON.
+GPU_PYTHON ?= python3
+test-gpu:
+	PYTHONPATH=src/engine:$${PYTHONPATH:-} PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(GPU_PYTHON) -m pytest \
+	  --override-ini=addopts=--import-mode=importlib -rs tests/gpu
 
 lint: venv
 	$(VENV)/bin/ruff check .

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import mambaseg.segment as under_test
+from mambaseg.device import choose_device
 from mambaseg.jobs import Job
 from mambaseg.memory import BATCH, Memory
 from mambaseg.segment import segment
@@ -125,3 +126,13 @@ def test_nothing_holds_the_failed_batch_when_less_is_tried():
 
     assert memory.attempt(full, 4) is None
     assert held[0]() is None
+
+
+@pytest.mark.parametrize(("error", "there"), [(torch.OutOfMemoryError("full"), True), (RuntimeError("old driver"), False)])
+def test_a_full_gpu_is_there_and_one_with_an_old_driver_is_not(monkeypatch, error, there):
+    def refuse(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", refuse)
+    assert choose_device("auto").type == ("cuda" if there else "cpu")

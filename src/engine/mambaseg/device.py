@@ -37,10 +37,15 @@ def describe_device(device: torch.device) -> str:
 
 
 def _cuda() -> bool:
-    """Whether CUDA is there and a kernel really runs: a driver may be too old for this torch."""
+    """Whether CUDA is there and a kernel really runs: a driver may be too old for this torch.
+
+    A GPU whose memory others fill is there; the task says what it does about that.
+    """
     if not torch.cuda.is_available():
         return False
     try:
         return bool((torch.ones(2, device="cuda") + 1).sum().item() == 4)
+    except torch.OutOfMemoryError:
+        return True
     except RuntimeError:
         return False
