@@ -14,6 +14,8 @@ KEY = "mambaseg"
 """Under which a layer's metadata keeps what our reader knows."""
 # Beyond this angle, in degrees, a volume that is shown straight is not where it seems to be.
 STRAIGHT_DEGREES = 0.5
+SIDES_ASSUMED = "left and right are assumed: it was not opened by this plugin"
+"""Other readers turn the axes as they like, and a layer does not tell how."""
 _MILLIMETRE = ("mm", "millimeter")
 
 
@@ -43,12 +45,15 @@ def place_warning(meta: Mapping[str, Any]) -> str | None:
         A sentence without full stop, for the line beside the layer's name. What the reader said about the header of
         the file comes first.
     """
-    said = [warning.rstrip(".") for warning in ((meta.get("metadata") or {}).get(KEY) or {}).get("warnings") or ()]
+    remembered = (meta.get("metadata") or {}).get(KEY)
+    said = [warning.rstrip(".") for warning in (remembered or {}).get("warnings") or ()]
     unknown = next((unit for unit in _each(meta.get("units")) if _in_mm(unit) is None), None)
     if unknown is not None:
         said.append(f"its size in mm is not known: 1 {_named(unknown)} is taken as 1 mm")
     if tilt_of(transform_of(meta)) > STRAIGHT_DEGREES:
         said.append("it is turned or sheared: napari shows its slices straight, but it is used where it truly lies")
+    if remembered is None:
+        said.append(SIDES_ASSUMED)
     return "; ".join(said) or None
 
 

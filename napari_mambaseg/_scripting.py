@@ -97,7 +97,7 @@ def segment_layers(
         str(folder),
         device,
         backend,
-        axial_slice(first, viewer.dims.point).stored if current_slice else None,
+        axial_slice(first, viewer.dims.point, viewer.layers.units).stored if current_slice else None,
         uncertainty,
         mask_name(str(first.name), card),
         f"{first.name} · uncertainty",

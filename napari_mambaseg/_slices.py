@@ -20,10 +20,13 @@ class AxialSlice(NamedTuple):
     """From the top of the head, as napari's slider counts."""
 
 
-def axial_slice(layer: Any, point: Sequence[float]) -> AxialSlice:
-    """Return the axial slice of a layer's volume at a world point, whatever plane is on screen."""
+def axial_slice(layer: Any, point: Sequence[float], units: Any = None) -> AxialSlice:
+    """Return the axial slice of a layer's volume at a world point, whatever plane is on screen.
+
+    `units` are those that the viewer counts in, `viewer.layers.units`, where they are not the layer's.
+    """
     affine, shape = geometry_of(layer)
     axis = axial_axis(affine)
-    stored = file_index(layer, point)[axis]
+    stored = file_index(layer, point, units)[axis]
     upwards = affine[2, axis] > 0
     return AxialSlice(stored, shape[axis] - 1 - stored if upwards else stored)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_mambaseg._models import Extent
     from napari_mambaseg._runs import Outcome, Run
     from napari_mambaseg._screens import StatusScreen
+    from napari_mambaseg._slices import AxialSlice
     from napari_mambaseg._tasks import Found
 
 DEVICES = (
@@ -213,7 +214,11 @@ class SegmentController:
 
     def _slice_text(self, key: str) -> str:
         layer = self._layer(key)
-        return "slice" if layer is None else f"slice {axial_slice(layer, self._place.viewer.dims.point).shown}"
+        return "slice" if layer is None else f"slice {self._slice(layer).shown}"
+
+    def _slice(self, layer: Any) -> AxialSlice:
+        viewer = self._place.viewer
+        return axial_slice(layer, viewer.dims.point, viewer.layers.units)
 
     def _layer(self, key: str) -> Any:
         return next((layer for layer in self._place.viewer.layers if key and key_of(layer) == key), None)
@@ -244,9 +249,7 @@ class SegmentController:
             model=self.choice.model,
             device=self.choice.device,
             backend=self.choice.backend,
-            only_slice=axial_slice(first, self._place.viewer.dims.point).stored
-            if self.choice.extent == "slice"
-            else None,
+            only_slice=self._slice(first).stored if self.choice.extent == "slice" else None,
             uncertainty=self.choice.uncertainty,
             name=name,
             uncertainty_name=f"{first.name} · uncertainty",

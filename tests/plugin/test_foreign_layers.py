@@ -17,6 +17,7 @@ from mambaseg.volume import Volume
 from napari_mambaseg import show
 from napari_mambaseg._layer_list import meta_of, open_layers
 from napari_mambaseg._layers import file_index, geometry_of, label_map_of, place_warning, to_volume, volume_of
+from napari_mambaseg._place import SIDES_ASSUMED
 from napari_mambaseg._slices import axial_slice
 
 if TYPE_CHECKING:
@@ -86,15 +87,16 @@ def test_a_point_outside_is_the_nearest_voxel(viewer: ViewerModel, scan):
 
 def test_pixels_are_taken_as_mm_with_a_warning(viewer: ViewerModel, scan):
     layer = viewer.add_image(scan, scale=(3, 1, 1), name="script")
-    assert place_warning(meta_of(layer)) == "its size in mm is not known: 1 pixel is taken as 1 mm"
+    said = f"its size in mm is not known: 1 pixel is taken as 1 mm; {SIDES_ASSUMED}"
+    assert place_warning(meta_of(layer)) == said
     (listed,) = open_layers(viewer)
     assert listed.warning == place_warning(meta_of(layer))
 
 
-def test_a_layer_in_mm_and_one_of_ours_have_no_warning(viewer: ViewerModel, scan):
+def test_only_the_sides_of_a_layer_in_mm_are_assumed_and_nothing_of_ours(viewer: ViewerModel, scan):
     viewer.add_image(scan, units=("mm",) * 3, name="other reader")
     show(viewer, Volume(scan[None], STRAIGHT["RAS"], ("flair",)))
-    assert [layer.warning for layer in open_layers(viewer)] == ["", ""]
+    assert [layer.warning for layer in open_layers(viewer)] == [SIDES_ASSUMED, ""]
 
 
 def test_a_turned_layer_is_said_to_be_turned(viewer: ViewerModel, scan):
@@ -157,9 +159,9 @@ def test_a_point_is_counted_in_the_units_of_the_viewer(viewer: ViewerModel, scan
 
 def test_units_that_are_no_lengths_are_named(viewer: ViewerModel, scan):
     layer = viewer.add_image(scan, units=("second", "mm", "mm"))
-    assert place_warning(meta_of(layer)) == "its size in mm is not known: 1 second is taken as 1 mm"
+    assert place_warning(meta_of(layer)) == f"its size in mm is not known: 1 second is taken as 1 mm; {SIDES_ASSUMED}"
     inches = viewer.add_image(scan, units=("inch",) * 3)
-    assert place_warning(meta_of(inches)) is None
+    assert place_warning(meta_of(inches)) == SIDES_ASSUMED
     np.testing.assert_allclose(volume_of(inches).spacing_mm, (25.4,) * 3)
 
 
