@@ -23,10 +23,13 @@ from napari_mambaseg._status import status_screen
 from napari_mambaseg._tasks import Order, Source, segment_layers
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mambaseg.card import Card
     from mambaseg.jobs import Progress
     from mambaseg.segmentation import Segmentation
     from napari_mambaseg._controllers.workplace import Workplace
+    from napari_mambaseg._layer_list import OpenLayer
     from napari_mambaseg._models import Extent
     from napari_mambaseg._runs import Outcome, Run
     from napari_mambaseg._screens import StatusScreen
@@ -172,7 +175,7 @@ class SegmentController:
         if card is None:
             return replace(empty, why_not=NO_MODEL)
         layers = open_layers(self._place.viewer)
-        chosen = self._chosen(card)
+        chosen = self._chosen(card, layers)
         reason = why_not(card, layers, chosen)
         first = next((layer for layer in layers if layer.key == chosen[card.channels[0].name]), None)
         return replace(
@@ -207,10 +210,10 @@ class SegmentController:
         self._shown = replace(self._shown, slice_text=self._slice_text(key))
         self._view.draw(self._shown)
 
-    def _chosen(self, card: Card) -> dict[str, str]:
+    def _chosen(self, card: Card, layers: Sequence[OpenLayer]) -> dict[str, str]:
         active = self._place.viewer.layers.selection.active
         key = key_of(active) if active is not None else ""
-        return choose_inputs(card, open_layers(self._place.viewer), self.choice.inputs, key)
+        return choose_inputs(card, layers, self.choice.inputs, key)
 
     def _slice_text(self, key: str) -> str:
         layer = self._layer(key)
@@ -236,8 +239,9 @@ class SegmentController:
         title = f"{card.name} {card.version}"
         if not (Path(self.choice.model) / CARD).is_file():
             return f"The model {title} was removed from disk; choose another one, or put it back."
-        chosen = self._chosen(card)
-        reason = why_not(card, open_layers(self._place.viewer), chosen)
+        listed = open_layers(self._place.viewer)
+        chosen = self._chosen(card, listed)
+        reason = why_not(card, listed, chosen)
         if reason:
             return reason
         layers = {channel: self._layer(key) for channel, key in chosen.items() if key}
@@ -283,7 +287,8 @@ class SegmentController:
         last = self._last = found.segmentation
         self._results = tuple((name, f"{ml:.1f} ml") for name, ml in last.labels.volumes_ml().items())
         warnings = tuple(Message(text[:1].upper() + text[1:], "warning") for text in (*changes, *last.warnings))
-        self._messages = (Message(run_text(last, self._pace)), *warnings)
+        part = () if self._whole else (Message("Only that one slice was segmented; the ml are its own.", "warning"),)
+        self._messages = (Message(run_text(last, self._pace)), *part, *warnings)
         if self._whole:
             self._pace.remember(self._place.memory, self._pace_key(), last)
         add_described(self._place.viewer, found.layers)

@@ -69,7 +69,7 @@ def estimate(memory: Memory, key: str, layer: OpenLayer | None, extent: Extent) 
     speed = memory.get(_SPEEDS, {}).get(key)
     if speed is None or layer is None or extent == "slice":
         return ""
-    return f"about {seconds_text(max(1.0, speed * math.prod(layer.shape) / 1e6))}"
+    return f"A run takes about {seconds_text(max(1.0, speed * math.prod(layer.shape) / 1e6))}."
 
 
 def run_text(last: Segmentation, pace: Pace) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QListWidget, QListWidgetItem, QProgressBar, QPushButton, QWidget
 
-from napari_mambaseg._views.parts import Line, column, message_text
+from napari_mambaseg._views.parts import Line, column, message_text, show_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,11 @@ class DataTab(QWidget):
                 item.setData(Qt.ItemDataRole.UserRole, row.key)
                 self.list.addItem(item)
         for number, row in enumerate(screen.rows):
-            self.list.item(number).setSelected(row.key == screen.selected)
+            item = self.list.item(number)
+            item.setSelected(row.key == screen.selected)
+            font = item.font()
+            font.setBold(row.key == screen.selected)  # The themes' own mark of a selected row is faint.
+            item.setFont(font)
         self.list.setVisible(bool(screen.rows))
         busy = screen.busy
         self.open_button.setEnabled(busy is None)
@@ -90,8 +94,7 @@ class DataTab(QWidget):
         self.progress_text.show_text(busy.text if busy else "")
         if busy is not None:
             self.cancel_button.setEnabled(not busy.stopping)
-            self.progress.setRange(0, 0 if busy.fraction is None else 1000)
-            self.progress.setValue(round((busy.fraction or 0) * 1000))
+            show_share(self.progress, busy.fraction)
         self.message.show_text(message_text(screen.message))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:

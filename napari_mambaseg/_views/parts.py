@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFrame, QLabel, QProgressBar, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from napari_mambaseg._screens import Choice, Message
 
+_STEPS = 1000
 _MARKS = {"plain": "", "warning": "⚠ ", "error": "✕ "}
 
 
@@ -22,6 +23,7 @@ class Line(QLabel):
     def __init__(self, grey: bool = False) -> None:
         super().__init__()
         self.setWordWrap(True)
+        self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
@@ -69,6 +71,19 @@ class ChoiceBox:
                 self._box.value = key
         text = next((choice.text for choice in choices if choice.key == key), "")
         self.widget.setToolTip(text)
+
+
+def show_share(bar: QProgressBar, fraction: float | None) -> None:
+    """Show a share on a bar, or that nobody knows it.
+
+    Qt paints a bar's new value at once, and the whole window under it, 20 to 80 ms where OpenGL is software; with
+    updates switched off for a moment it is painted with everything else.
+    """
+    bar.setUpdatesEnabled(False)
+    bar.setRange(0, 0 if fraction is None else _STEPS)
+    if fraction is not None:
+        bar.setValue(round(fraction * _STEPS))
+    bar.setUpdatesEnabled(True)
 
 
 def in_scroll_area(content: QWidget) -> QScrollArea:

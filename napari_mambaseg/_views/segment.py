@@ -19,13 +19,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_mambaseg._views.parts import ChoiceBox, Line, column, message_text, stacked
+from napari_mambaseg._views.parts import ChoiceBox, Line, column, message_text, show_share, stacked
 
 if TYPE_CHECKING:
     from napari_mambaseg._models import Extent
     from napari_mambaseg._screens import Busy, ChannelRow, SegmentScreen
-
-_STEPS = 1000
 
 
 class SegmentActions(Protocol):
@@ -143,9 +141,7 @@ class SegmentTab(QWidget):
         self.progress.setVisible(busy is not None)
         self.progress_text.show_text("" if busy is None or busy.stopping else busy.text)
         if busy is not None:
-            self.progress.setRange(0, 0 if busy.fraction is None else _STEPS)
-            if busy.fraction is not None:
-                self.progress.setValue(round(busy.fraction * _STEPS))
+            show_share(self.progress, busy.fraction)
 
     def _do(self, action: str, *arguments: object) -> None:
         if self._actions is not None:

@@ -316,10 +316,10 @@ def test_an_estimate_appears_after_a_measured_run_and_is_remembered(
     assert desk.view.screen.estimate == ""
     desk.controller.press()
     desk.runner.finish()
-    assert desk.view.screen.estimate == "about 1 s"
+    assert desk.view.screen.estimate == "A run takes about 1 s."
     place = Workplace(desk.viewer, desk.runner, desk.shared, Memory(tmp_path / "window.json"))
     again = SegmentController(place, FakeView())
-    assert again.screen().estimate == "about 1 s"
+    assert again.screen().estimate == "A run takes about 1 s."
 
 
 def test_after_closing_nothing_reaches_the_view_or_the_viewer(desk: SimpleNamespace, scan: np.ndarray):

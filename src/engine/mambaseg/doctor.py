@@ -11,6 +11,9 @@ PACKAGES = ("napari-mambaseg", "torch", "monai", "nibabel", "numpy", "triton", "
             "PySide6")  # fmt: skip
 
 
+_WORDS = {"device_name": "device in full", "cuda": "CUDA of torch", "backend": "back end", "backends": "back ends"}
+
+
 def examine() -> dict[str, Any]:
     """Return what matters for running the engine on this machine, as plain values."""
     import torch
@@ -38,11 +41,13 @@ def examine() -> dict[str, Any]:
 def in_words(facts: dict[str, Any]) -> str:
     """Return the facts as lines of text."""
     lines = [f"{facts['device_name']} · {facts['backend']} · {', '.join(facts['models']) or 'no model'}", ""]
-    for name, value in facts.items():
+    for key, value in facts.items():
+        name = _WORDS.get(key, key)
         if isinstance(value, dict):
-            lines += [f"{name}:", *(f"  {key}: {one or 'not installed'}" for key, one in value.items())]
+            lines += [f"{name}:", *(f"  {each}: {one or 'not installed'}" for each, one in value.items())]
         else:
-            lines.append(f"{name}: {', '.join(value) if isinstance(value, list) else value}")
+            text = ", ".join(value) if isinstance(value, list) else value
+            lines.append(f"{name}: {'none' if text is None else text}")
     return "\n".join(lines)
 
 
