@@ -9,7 +9,7 @@ import pytest
 from mambaseg import benchmark
 from mambaseg.cli import main
 
-FOUND = {"figures": {"open_s": 0.5}, "targets": {"tick_ms_max": {"below": 100, "is": 42.0, "met": True}}}
+FOUND = {"open_s": 0.5, "targets": {"tick_ms_max": {"below": 100, "is": 42.0, "met": True}}}
 
 
 @pytest.fixture

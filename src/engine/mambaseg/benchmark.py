@@ -58,7 +58,11 @@ def in_words(found: dict[str, Any]) -> str:
         f"{name}: {target['is']} ms, {'below' if target['met'] else 'NOT below'} {target['below']} ms"
         for name, target in found.get("targets", {}).items()
     ]
-    return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in found.get("figures", {}).items())])
+    return "\n".join([*lines, "", *(f"{name}: {value}" for name, value in found.items() if _is_figure(value))])
+
+
+def _is_figure(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _screen() -> tuple[str, ...]:
