@@ -74,7 +74,7 @@ test-plugin-pyqt6: venv-pyqt6
 # On a machine with a GPU, where torch with CUDA and the engine's dependencies are installed already: GPU_PYTHON.
 GPU_PYTHON ?= python3
 test-gpu:
-	PYTHONPATH=src/engine:$${PYTHONPATH:-} PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(GPU_PYTHON) -m pytest \
+	PYTHONPATH=$(CURDIR)/src/engine$${PYTHONPATH:+:$$PYTHONPATH} PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(GPU_PYTHON) -m pytest \
 	  --override-ini=addopts=--import-mode=importlib -rs tests/gpu
 
 lint: venv
