@@ -4,7 +4,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: help system venv venv-pyqt6 demo test test-engine test-plugin test-plugin-pyqt6 test-gpu lint wheel-check screenshots clean
+.PHONY: help system venv venv-pyqt6 demo test test-engine test-plugin test-plugin-pyqt6 test-triton test-gpu lint wheel-check screenshots clean
 
 VENV := .venv
 VENV6 := .venv-pyqt6
@@ -59,11 +59,16 @@ demo: venv
 	@if [ -n "$${DISPLAY:-}$${WAYLAND_DISPLAY:-}" ]; then $(PY) -m napari_mambaseg._demo demo; \
 	else $(XVFB) $(PY) -m napari_mambaseg._demo demo --screenshot; fi
 
-test: test-engine test-plugin test-plugin-pyqt6
+test: test-engine test-triton test-plugin test-plugin-pyqt6
 
 # With no pytest plugin but the type checker's: the engine and its tests must need neither napari nor Qt.
 test-engine: venv
 	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(PY) -m pytest -p jaxtyping._pytest_plugin tests/engine
+
+# In processes of their own: Triton reads the variable once, and the type checker's import hook hides its language.
+test-triton: venv
+	TRITON_INTERPRET=1 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(PY) -m pytest --override-ini=addopts=--import-mode=importlib tests/triton
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(PY) -m pytest --override-ini=addopts=--import-mode=importlib tests/triton/test_compile.py
 
 test-plugin: venv
 	$(XVFB) $(PY) -m pytest tests/plugin

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mambaseg.errors import DeviceError
-from mambaseg.scan import BACK_ENDS, choose_back_end, scan
+from mambaseg.scan import BACK_ENDS, choose_back_end, explain_back_ends, scan, scan_ways
+from mambaseg.scan.back_ends import BackEnd, _trial
 from mambaseg.scan.chunked import scan_chunked
 from mambaseg.scan.reference import scan_sequential
 
@@ -92,7 +93,8 @@ def test_one_decay_for_all_of_a_batch_is_the_same_as_one_each():
 
 
 def test_an_unknown_back_end_is_refused_with_those_that_exist():
-    with pytest.raises(DeviceError, match=r"no scan back end 'magic'; choose from auto, reference, torch"):
+    known = "auto, reference, torch, triton, mamba_ssm"
+    with pytest.raises(DeviceError, match=f"no scan back end 'magic'; choose from {known}"):
         choose_back_end("magic")
 
 
@@ -113,3 +115,65 @@ def test_wrong_shapes_are_named():
         scan(x, dt, decay[:, 0], b, c)
     with pytest.raises(ValueError, match=r"x is torch\.int64"):
         scan(x.long(), dt, decay, b, c)
+
+
+def test_nan_is_named_before_it_spreads():
+    x, dt, decay, b, c = inputs(8)
+    b[0, 3, 1] = math.nan
+    with pytest.raises(ValueError, match=r"B has values that are NaN or infinite"):
+        scan(x, dt, decay, b, c)
+
+
+@pytest.mark.parametrize("backwards", [(False,), (True,), (False, True), (True, False)])
+def test_ways_are_scans_of_reversed_tokens_added_up(backwards):
+    x, _, _, b, c = inputs(37)
+    ways = [inputs(37, seed=way + 1) for way in range(len(backwards))]
+    dt = torch.stack([way[1] for way in ways], dim=2)
+    decay = torch.stack([way[2] for way in ways], dim=1)
+    wanted = 0
+    for way, back in enumerate(backwards):
+        tokens = [t.flip(1) if back else t for t in (x, dt[:, :, way], b, c)]
+        one = scan_sequential(tokens[0], tokens[1], decay[:, way], tokens[2], tokens[3])
+        wanted = wanted + (one.flip(1) if back else one)
+    assert apart(scan_ways(x, dt, decay, b, c, backwards), wanted) < 1e-10
+
+
+def test_three_ways_are_refused():
+    x, dt, decay, b, c = inputs(8)
+    with pytest.raises(ValueError, match="3 ways were asked for; one or two can be run"):
+        scan_ways(x, dt.unsqueeze(2), decay.unsqueeze(1), b, c, (False, True, False))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("triton", "(triton is not installed|run on CUDA GPUs; the device is cpu)"),
+        ("mamba_ssm", r"mamba-ssm is not installed \(pip install"),
+    ],
+)
+def test_a_forced_back_end_that_cannot_run_says_what_is_missing(name, reason):
+    said = f"the scan back end {name} cannot be used here: .*{reason}.*use auto or torch"
+    with pytest.raises(DeviceError, match=said):
+        choose_back_end(name)
+
+
+def test_a_back_end_that_is_wrong_in_its_trial_is_never_used(monkeypatch, caplog):
+    def off(x, dt, A, B, C, backwards):
+        return BACK_ENDS["torch"].run(x, dt, A, B, C, backwards) * 1.01
+
+    def broken(*inputs):
+        raise OSError("cannot find gcc")
+
+    nothing = lambda device: None  # noqa: E731
+    monkeypatch.setitem(BACK_ENDS, "triton", BackEnd(off, frozenset({torch.float32}), nothing))
+    monkeypatch.setitem(BACK_ENDS, "mamba_ssm", BackEnd(broken, frozenset({torch.float32}), nothing))
+    _trial.cache_clear()
+    try:
+        found = explain_back_ends()
+        explain_back_ends()
+    finally:
+        _trial.cache_clear()
+    assert found["torch"] == "works"
+    assert found["triton"].startswith("its trial is off by ")
+    assert found["mamba_ssm"] == "its trial failed (OSError: cannot find gcc)"
+    assert len(caplog.records) == 2  # One warning for each, not one for each use.

@@ -20,7 +20,7 @@ def examine() -> dict[str, Any]:
 
     from mambaseg.device import choose_device, describe_device
     from mambaseg.registry import SHIPPED, list_models, user_models
-    from mambaseg.scan import BACK_ENDS, choose_back_end
+    from mambaseg.scan import choose_back_end, explain_back_ends
 
     device = choose_device()
     return {
@@ -31,8 +31,8 @@ def examine() -> dict[str, Any]:
         "device_name": describe_device(device),
         "cuda": torch.version.cuda,
         "threads": torch.get_num_threads(),
-        "backend": choose_back_end(),
-        "backends": sorted(BACK_ENDS),
+        "backend": choose_back_end("auto", device),
+        "backends": explain_back_ends(device),
         "models": [f"{card.name} {card.version}" for card, _ in list_models()],
         "folders": {"shipped models": str(SHIPPED), "own models": str(user_models())},
     }

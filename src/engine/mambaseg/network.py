@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mambaseg.scan import scan
+from mambaseg.scan import scan_ways
 
 if TYPE_CHECKING:
     from mambaseg.config import NetworkConfig
@@ -52,19 +52,16 @@ class ScanMixer(nn.Module):
         """Return the mixed features."""
         if self.by_columns:
             u = u.transpose(2, 3)
-        b, c, rows, columns = u.shape
+        c, rows, columns = u.shape[1:]
         gate, mixed, dt = self.enter(u).split([c, c + 2 * self.state, 2 * self.heads], dim=1)
         tokens = F.silu(self.local(mixed)).flatten(2).transpose(1, 2)  # b l c+2n
         dt = dt.flatten(2).transpose(1, 2).float().unflatten(-1, (2, self.heads))  # b l 2 h
         dt = F.softplus(dt + self.step_bias.float())
         x, B, C = tokens.split([c, self.state, self.state], dim=-1)
         x = x.unflatten(-1, (self.heads, self.head_dim))  # b l h p
-        # Both directions in one call: the backward one is a second batch of reversed tokens.
-        both = [torch.cat([t, t.flip(1)]) for t in (x, B, C)]
-        steps = torch.cat([dt[:, :, 0], dt[:, :, 1].flip(1)])
-        rate = -torch.exp(self.log_rate.float()).repeat_interleave(b, dim=0)  # 2b h
-        y = scan(both[0], steps, rate, both[1], both[2], self.backend)
-        y = y[:b] + y[b:].flip(1) + self.direct[:, None].to(x.dtype) * x
+        rate = -torch.exp(self.log_rate.float())  # 2 h
+        y = scan_ways(x, dt, rate, B, C, (False, True), self.backend)
+        y = y + self.direct[:, None].to(x.dtype) * x
         y = self.norm(y.flatten(2)).transpose(1, 2).unflatten(2, (rows, columns))
         out: Tensor = self.leave(y.to(gate.dtype) * F.silu(gate))
         return out.transpose(2, 3) if self.by_columns else out

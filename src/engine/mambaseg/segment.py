@@ -75,7 +75,8 @@ def segment(
     --------
     >>> found = Job(lambda: segment(read("flair.nii.gz"), load_model())).run()  # doctest: +SKIP
     """
-    card, chosen, scan_on = checkpoint.card, choose_device(device), choose_back_end(backend)
+    card, chosen = checkpoint.card, choose_device(device)
+    scan_on = choose_back_end(backend, chosen)
     named = name_channels(volume, checkpoint)
     yield Progress("preparing", 0)
     begun = time.perf_counter()
@@ -99,7 +100,7 @@ def segment(
         model=card.name,
         version=card.version,
         device=memory.device.type,
-        backend=scan_on,
+        backend=scan_on if memory.device.type == chosen.type else "torch",
         threads=torch.get_num_threads(),
         seconds={"prepare": between - begun, "network": found - between},
         warnings=(*prepared.warnings, *memory.warnings(len(wanted))),
@@ -184,6 +185,8 @@ def _predict(
     )
 
     def run(index: torch.Tensor, device: torch.device) -> _Found:
+        if device.type == "cpu" and first.type != "cpu":
+            network.use_back_end("torch")  # What ran on the GPU may run only there.
         batch = gather(slices, index, network.config.neighbours, prepared.step).to(device)
         there = present.to(device).expand(len(index), -1)
         result = probabilities(network.to(device), batch, there, network.multiple, plane)
@@ -193,7 +196,7 @@ def _predict(
             uncertainty(result)[None].cpu().numpy() if measure else None,
         )
 
-    done = 0
+    done, first = 0, memory.device
     while done < len(wanted):
         index = wanted[done : done + memory.batch]
         found = memory.attempt(partial(run, index), len(index))

@@ -1,0 +1,136 @@
+"""Which back end runs the scan: tried and compared before it is trusted, chosen once per device.
+
+A back end is taken by itself only after a small scan on the device gave the same values and gradients as the torch
+back end: a driver, a compiler or a GPU that does not fit shows itself there, and not in a mask.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from mambaseg.errors import DeviceError
+from mambaseg.scan.ways import run_mamba_ssm, run_reference, run_torch, run_triton
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+ENVIRONMENT = "MAMBASEG_BACKEND"
+"""The environment variable that forces a back end."""
+_LOW = frozenset({torch.bfloat16, torch.float32})
+_OLDEST = (7, 5)
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class BackEnd:
+    """One way to compute the scan."""
+
+    run: Callable[..., Tensor]
+    dtypes: frozenset[torch.dtype]
+    """Of x, B and C as it takes them; others are converted to float32 first."""
+    missing: Callable[[torch.device], str | None]
+    """What this machine lacks for it, None if nothing is known to."""
+
+
+def _nothing(device: torch.device) -> str | None:
+    return None
+
+
+def _missing_for_triton(device: torch.device) -> str | None:
+    if importlib.util.find_spec("triton") is None:
+        return "the package triton is not installed"
+    if device.type != "cuda":
+        return f"Triton's kernels run on CUDA GPUs; the device is {device.type}"
+    found = torch.cuda.get_device_capability(device)
+    if found < _OLDEST:
+        return f"the GPU is of compute capability {found[0]}.{found[1]}; {_OLDEST[0]}.{_OLDEST[1]} or newer is needed"
+    return None
+
+
+def _missing_for_mamba_ssm(device: torch.device) -> str | None:
+    if importlib.util.find_spec("mamba_ssm") is None:
+        return 'the package mamba-ssm is not installed (pip install "napari-mambaseg[mamba-ssm]")'
+    return None if device.type == "cuda" else f"mamba-ssm runs on CUDA GPUs; the device is {device.type}"
+
+
+BACK_ENDS: dict[str, BackEnd] = {
+    "reference": BackEnd(run_reference, frozenset({torch.float32, torch.float64}), _nothing),
+    "torch": BackEnd(run_torch, frozenset({torch.float32, torch.float64}), _nothing),
+    "triton": BackEnd(run_triton, _LOW, _missing_for_triton),
+    "mamba_ssm": BackEnd(run_mamba_ssm, _LOW, _missing_for_mamba_ssm),
+}
+
+
+def choose_back_end(name: str = "auto", device: torch.device | str = "cpu") -> str:
+    """Return the back end that runs for `name`; "auto" follows the environment variable, then takes the best.
+
+    On a CUDA device that is "triton", if it passes its trial there, else "torch", with one warning in the log.
+
+    Raises
+    ------
+    DeviceError
+        If a back end is forced, by `name` or by the environment variable, and cannot run on `device`.
+    """
+    device = torch.device(device)
+    wanted = os.environ.get(ENVIRONMENT, "auto") if name == "auto" else name
+    if wanted == "auto":
+        if device.type != "cuda":
+            return "torch"
+        return "triton" if _trial("triton", device) is None else "torch"
+    if wanted not in BACK_ENDS:
+        raise DeviceError(f"there is no scan back end {wanted!r}; choose from auto, {', '.join(BACK_ENDS)}")
+    reason = _trial(wanted, device)
+    if reason is not None:
+        raise DeviceError(f"the scan back end {wanted} cannot be used here: {reason}; use auto or torch")
+    return wanted
+
+
+def explain_back_ends(device: torch.device | str = "cpu") -> dict[str, str]:
+    """Return for each back end "works", or why not."""
+    return {name: _trial(name, torch.device(device)) or "works" for name in BACK_ENDS}
+
+
+@cache
+def _trial(name: str, device: torch.device) -> str | None:
+    """Run a small scan with gradients and compare; return what is wrong, None if nothing."""
+    if name in ("reference", "torch"):
+        return None
+    try:
+        reason = BACK_ENDS[name].missing(device)
+        if reason is not None:
+            return reason
+        error = _disagreement(name, device)
+        reason = None if error < _TOLERANCE else f"its trial is off by {error:.1e}"
+    except Exception as fault:  # A compiler, a driver, a library: anything may break here, and nothing has begun.
+        words = (str(fault).strip() or "no reason given").splitlines()[0][:200]
+        reason = f"its trial failed ({type(fault).__name__}: {words})"
+    if reason is not None:
+        logger.warning("the scan's back end %s is not used: %s", name, reason)
+    return reason
+
+
+def _disagreement(name: str, device: torch.device) -> float:
+    """Return the largest relative difference to the torch back end, over values and gradients."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((1, 70, 2, 16), (1, 70, 2, 2), (1, 2, 2), (1, 70, 16), (1, 70, 16))
+    x, dt, A, B, C = (torch.rand(shape, generator=generator).to(device) for shape in shapes)
+    leaves = [x, dt * 0.1 + 1e-3, -4 * A - 0.1, B, C]
+    results = []
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        for back_end in (name, "torch"):
+            inputs = [leaf.clone().requires_grad_() for leaf in leaves]
+            y = BACK_ENDS[back_end].run(*inputs, (False, True))
+            results.append([y.detach(), *torch.autograd.grad(y.square().sum(), inputs)])
+    return max(
+        float((one - other).norm() / other.norm().clamp(min=1e-12)) for one, other in zip(*results, strict=True)
+    )
