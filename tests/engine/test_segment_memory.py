@@ -129,7 +129,12 @@ def test_nothing_holds_the_failed_batch_when_less_is_tried():
 
 
 @pytest.mark.parametrize(
-    ("error", "there"), [(torch.OutOfMemoryError("full"), True), (RuntimeError("old driver"), False)]
+    ("error", "there"),
+    [
+        (torch.OutOfMemoryError("full"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("old driver"), False),
+    ],
 )
 def test_a_full_gpu_is_there_and_one_with_an_old_driver_is_not(monkeypatch, error, there):
     def refuse(*arguments, **options):

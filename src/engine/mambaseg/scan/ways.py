@@ -85,7 +85,7 @@ def _as_one_batch(
     rates = torch.cat([A[:, way] for way in range(ways)])
     y = run(each([x] * ways), steps, rates, each([B] * ways), each([C] * ways))
     parts = y.split(len(x))
-    summed = parts[0].flip(1) if backwards[0] else parts[0]
+    summed: Tensor = parts[0].flip(1) if backwards[0] else parts[0]
     for part, back in zip(parts[1:], backwards[1:], strict=True):
         summed = summed + (part.flip(1) if back else part)
     return summed
