@@ -35,7 +35,7 @@ def run_benchmark(name: str, data: Path | None = None) -> dict[str, Any]:
         If there is no such benchmark, no napari, no screen, no file; or if the benchmark itself fails.
     """
     if name not in _PROGRAMS:
-        raise MambaSegError(f"there is no benchmark {name!r}; choose from {', '.join(_PROGRAMS)}")
+        raise MambaSegError(f"there is no benchmark {name!r}; choose from {', '.join(_PROGRAMS)}, scan")
     if data is not None and not (data.is_dir() and [*data.glob("*.nii"), *data.glob("*.nii.gz")]):
         raise FileError(f"{data} is no folder with .nii or .nii.gz files; give the folder of one case to --data")
     if find_spec("napari") is None:

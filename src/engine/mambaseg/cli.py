@@ -186,11 +186,19 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command()
 def benchmark(
-    name: Annotated[str, typer.Argument(help="paint: how smooth the window stays.")],
+    name: Annotated[str, typer.Argument(help="paint: how smooth the window stays; scan: the scan's back ends.")],
+    device: Device = "auto",
     data: Annotated[Path | None, typer.Option(help="A folder with the NIfTI files of one case.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the window on this machine; needs napari, and takes a minute or two."""
+    """Measure on this machine; takes a minute or two."""
+    if name == "scan":
+        from mambaseg.benchmark_scan import benchmark_scan, table
+
+        rows = _run(lambda: benchmark_scan(device))
+        command = f"mambaseg benchmark scan --device {device} --json"
+        _print({"benchmark": name, "command": command, **rows}, as_json, table(rows))
+        return
     from mambaseg.benchmark import in_words, run_benchmark
 
     found = run_benchmark(name, data)
