@@ -44,8 +44,8 @@ def scan_section() -> list[str]:
     lines += [
         "",
         f"The relative error of `triton` against float64 is at most {max(row['max_error'] for row in ours):.1e} here.",
-        f"Called from Python instead of from a graph, a forward pass takes {eager[0]:.2f} to {eager[-1]:.2f} ms: launching",
-        "costs more than scanning. At lengths from 65536 it needs",
+        "Called from Python instead of from a graph, a forward pass takes",
+        f"{eager[0]:.2f} to {eager[-1]:.2f} ms: launching costs more than scanning. At lengths from 65536 it needs",
         f"{over[0]:.1f} to {over[-1]:.1f} times the floor; the aim is twice.",
         "mamba-ssm's kernels have not been measured in the same run yet.",
         "",
@@ -92,7 +92,8 @@ def paint_section() -> list[str]:
 
 def main() -> None:
     """Write the page."""
-    head = ["# Performance", "", "Made by `docs/make_performance.py` from `benchmarks/results`; no figure is typed in.", ""]
+    made = "Made by `docs/make_performance.py` from `benchmarks/results`; no figure is typed in."
+    head = ["# Performance", "", made, ""]
     text = "\n".join([*head, *scan_section(), *segment_section(), *paint_section()])
     (HERE / "performance.md").write_text(text, encoding="utf-8")
 
