@@ -53,6 +53,27 @@ def scan_section() -> list[str]:
     return lines
 
 
+def scan_cpu_section() -> list[str]:
+    """The scan on a CPU beside Mamba-1's loop."""
+    found = read("scan_cpu.json")
+    lines = [
+        "## The scan on a CPU",
+        "",
+        f"{found['machine']['device']}, torch {found['versions']['torch']}, {found['date'][:10]}, float32,",
+        f"`{found['command']}`. Medians in ms. `mamba1_reference` is Mamba-1's recurrence step by step; the aim is 40 times.",
+        "",
+        "| batch, channels, length | torch: forward | and backward | mamba1_reference: forward | times |",
+        "|---|---|---|---|---|",
+    ]
+    rows = {(row["batch"], row["channels"], row["length"], row["backend"]): row for row in found["rows"]}
+    for shape in dict.fromkeys(key[:3] for key in rows):
+        ours, loop = rows[(*shape, "torch")], rows[(*shape, "mamba1_reference")]
+        figures = (ours["ms_forward"], ours["ms_forward_and_backward"], loop["ms_forward"])
+        cells = [", ".join(map(str, shape)), *(f"{figure:.2f}" for figure in figures)]
+        lines.append(f"| {' | '.join(cells)} | {figures[2] / figures[0]:.0f} |")
+    return [*lines, ""]
+
+
 def segment_section() -> list[str]:
     """Whole volumes on GPUs."""
     lines = [
@@ -94,7 +115,7 @@ def main() -> None:
     """Write the page."""
     made = "Made by `docs/make_performance.py` from `benchmarks/results`; no figure is typed in."
     head = ["# Performance", "", made, ""]
-    text = "\n".join([*head, *scan_section(), *segment_section(), *paint_section()])
+    text = "\n".join([*head, *scan_section(), *scan_cpu_section(), *segment_section(), *paint_section()])
     (HERE / "performance.md").write_text(text, encoding="utf-8")
 
 
