@@ -59,11 +59,11 @@ def small_model():
 
     from mambaseg.card import Card, Channel, LabelSpec
     from mambaseg.checkpoint import make_checkpoint
-    from mambaseg.config import NetworkConfig, PrepareConfig
+    from mambaseg.config import MambaSeg2dConfig, PrepareConfig
     from mambaseg.network import build
 
     torch.manual_seed(3)
-    network = NetworkConfig(widths=(4, 8, 8, 8, 8), depths=(1, 1, 1, 1, 1), head_dim=4, state=4)
+    network = MambaSeg2dConfig(widths=(4, 8, 8, 8, 8), depths=(1, 1, 1, 1, 1), head_dim=4, state=4)
     channels = (Channel(name="flair"), *(Channel(name=n, required=False) for n in ("t1", "t1c")))
     card = Card(
         name="tiny",

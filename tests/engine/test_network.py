@@ -4,14 +4,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from mambaseg.config import NetworkConfig
-from mambaseg.network import ScanMixer, build, parameter_count
+from mambaseg.config import MambaSeg2dConfig
+from mambaseg.network import build, parameter_count
+from mambaseg.network.mambaseg_2d import ScanMixer
 
-TINY = NetworkConfig(widths=(4, 8, 8, 8, 8), depths=(1, 1, 1, 1, 1), head_dim=4, state=4)
+TINY = MambaSeg2dConfig(widths=(4, 8, 8, 8, 8), depths=(1, 1, 1, 1, 1), head_dim=4, state=4)
 
 
 def test_the_default_network_has_at_most_473953_parameters_over_every_tensor():
-    network = build(NetworkConfig())
+    network = build(MambaSeg2dConfig())
     by_hand = sum(t.numel() for t in network.state_dict().values() if t.is_floating_point())
     assert parameter_count(network) == by_hand
     assert by_hand <= 473_953
@@ -69,4 +70,4 @@ def test_the_reference_back_end_gives_the_same_logits():
 
 def test_widths_that_do_not_hold_whole_heads_are_refused():
     with pytest.raises(ValidationError, match=r"widths \[10\]; give multiples of head_dim 4"):
-        NetworkConfig(widths=(4, 8, 8, 10, 8), depths=(1, 1, 1, 1, 1), head_dim=4)
+        MambaSeg2dConfig(widths=(4, 8, 8, 10, 8), depths=(1, 1, 1, 1, 1), head_dim=4)

@@ -9,12 +9,12 @@ import torch
 
 from mambaseg.augment import Augment
 from mambaseg.checkpoint import load_checkpoint
-from mambaseg.config import NetworkConfig, TrainConfig
+from mambaseg.config import MambaSeg2dConfig, TrainConfig
 from mambaseg.errors import FileError, ModelError
 from mambaseg.jobs import Job, JobCancelled
 from mambaseg.train import train
 
-NETWORK = NetworkConfig(widths=(4, 8, 8, 8, 8), depths=(1, 1, 1, 1, 1), head_dim=4, state=4)
+NETWORK = MambaSeg2dConfig(widths=(4, 8, 8, 8, 8), depths=(1, 1, 1, 1, 1), head_dim=4, state=4)
 CONFIG = TrainConfig(steps=8, batch=4, checkpoint_every=4, validate_every=8, learning_rate=3e-3)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save as save_tensors
 from mambaseg.atomic import replacing
 from mambaseg.card import CARD, Card, read_card
 from mambaseg.errors import ModelError
-from mambaseg.network import MambaSeg2d, build, parameter_count
+from mambaseg.network import SegmentationNetwork, build, parameter_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,14 +38,14 @@ class Checkpoint:
         """Name and version, as people read them."""
         return f"{self.card.name} {self.card.version}"
 
-    def network(self) -> MambaSeg2d:
+    def network(self) -> SegmentationNetwork:
         """Return the network with these weights, ready to predict."""
         network = build(self.card.network)
         network.load_state_dict(dict(self.weights), strict=True)
         return network.eval()
 
 
-def make_checkpoint(card: Card, network: MambaSeg2d) -> Checkpoint:
+def make_checkpoint(card: Card, network: SegmentationNetwork) -> Checkpoint:
     """Return a checkpoint of a network; parameters and hash are filled in from its tensors."""
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     filled = card.model_copy(

@@ -105,7 +105,7 @@ def segment(
 def train(
     dataset: Annotated[Path, typer.Argument(help="A folder in nnU-Net's raw layout with a splits.json.")],
     out: Annotated[Path, typer.Option(help="The folder of this run.")],
-    network: Annotated[str, typer.Option(help="mambaseg-2d.")] = "mambaseg-2d",
+    network: Annotated[str, typer.Option(help="mambaseg-2d, or unet to compare with.")] = "mambaseg-2d",
     name: Annotated[str, typer.Option(help="The new model's name.")] = "model",
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,
@@ -116,13 +116,13 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a network on a data set; the split is by patient."""
-    from mambaseg.config import NetworkConfig, TrainConfig
+    from mambaseg.config import NETWORKS, TrainConfig
     from mambaseg.train import train as task
 
-    if network != "mambaseg-2d":
-        raise MambaSegError(f"there is no network {network!r}; choose from mambaseg-2d")
+    if network not in NETWORKS:
+        raise MambaSegError(f"there is no network {network!r}; choose from {', '.join(NETWORKS)}")
     config = TrainConfig(steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
-    checkpoint = _run(lambda: task(dataset, out, NetworkConfig(), config, None, name, device, resume))
+    checkpoint = _run(lambda: task(dataset, out, NETWORKS[network](), config, None, name, device, resume))
     card = checkpoint.card.model_dump(mode="json")
     figures = ", ".join(f"{key} {figure['value']}" for key, figure in card["metrics"].items())
     _print(card, as_json, f"{checkpoint.title} in {out}: {card['parameters']} parameters, {figures}")

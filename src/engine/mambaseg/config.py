@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,8 +13,8 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class NetworkConfig(Config):
-    """One U-shaped network."""
+class MambaSeg2dConfig(Config):
+    """The network `mambaseg-2d`."""
 
     name: Literal["mambaseg-2d"] = "mambaseg-2d"
     channels: int = Field(3, ge=1)
@@ -35,13 +35,33 @@ class NetworkConfig(Config):
     """Features that share one decay; divides the widths of the scanning stages."""
 
     @model_validator(mode="after")
-    def _stages_agree(self) -> NetworkConfig:
+    def _stages_agree(self) -> MambaSeg2dConfig:
         if len(self.widths) != len(self.depths):
             raise ValueError(f"widths {self.widths} and depths {self.depths} must have the same length")
         odd = [width for width in self.widths[self.scan_from :] if width % self.head_dim]
         if odd:
             raise ValueError(f"scanning stages have the widths {odd}; give multiples of head_dim {self.head_dim}")
         return self
+
+
+class UNetConfig(Config):
+    """The network `unet`: the classic U-Net, to compare others with."""
+
+    name: Literal["unet"] = "unet"
+    channels: int = Field(3, ge=1)
+    """MRI channels."""
+    labels: int = Field(1, ge=1)
+    """Classes but background; one logit each."""
+    neighbours: int = Field(0, ge=0)
+    """Slices seen on either side of the one that is segmented."""
+    widths: tuple[int, ...] = (32, 64, 128, 256, 512)
+    """Feature channels at strides 1, 2, 4, ..."""
+
+
+NetworkConfig: TypeAlias = Annotated[MambaSeg2dConfig | UNetConfig, Field(discriminator="name")]
+"""Settings of any network; `name` tells which."""
+NETWORKS: dict[str, type[MambaSeg2dConfig] | type[UNetConfig]] = {"mambaseg-2d": MambaSeg2dConfig, "unet": UNetConfig}
+"""What can be trained, by name; the first is the default."""
 
 
 class PrepareConfig(Config):

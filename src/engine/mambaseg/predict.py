@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from mambaseg.network import MambaSeg2d
+    from mambaseg.network import SegmentationNetwork
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -50,7 +50,7 @@ def gather(slices: Float[Tensor, "channel z y x"], index: Tensor, neighbours: in
 
 
 def probabilities(
-    network: MambaSeg2d | nn.Module, slices: Tensor, present: Tensor, multiple: int, plane: tuple[int, int]
+    network: SegmentationNetwork | nn.Module, slices: Tensor, present: Tensor, multiple: int, plane: tuple[int, int]
 ) -> Float[Tensor, "b class y x"]:
     """Return probabilities of one batch on slices of `plane` pixels.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mambaseg.checkpoint import Checkpoint
-    from mambaseg.network import MambaSeg2d
+    from mambaseg.network import SegmentationNetwork
     from mambaseg.prepare import Prepared
 
 def segment(
@@ -173,7 +173,7 @@ class _Found:
 
 
 def _predict(
-    network: MambaSeg2d, prepared: Prepared, wanted: torch.Tensor, memory: Memory, keep: bool, measure: bool
+    network: SegmentationNetwork, prepared: Prepared, wanted: torch.Tensor, memory: Memory, keep: bool, measure: bool
 ) -> Generator[Progress, None, _Found]:
     """Run the slices batch by batch, as many at once as memory allows."""
     plane, depth = prepared.undo.plane, prepared.slices.shape[1]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mambaseg.augment import Augment
 from mambaseg.card import Card, Channel, LabelSpec
 from mambaseg.checkpoint import Checkpoint, make_checkpoint, save_checkpoint
-from mambaseg.config import NetworkConfig, PrepareConfig, TrainConfig
+from mambaseg.config import MambaSeg2dConfig, NetworkConfig, PrepareConfig, TrainConfig
 from mambaseg.data_set import DataSet, read_data_set
 from mambaseg.device import choose_device
 from mambaseg.errors import DataSetError
@@ -70,7 +70,7 @@ def train(
     data_set = read_data_set(Path(folder))
     check_out(out, resume)
     channels = tuple(Channel(name=c, required=i == 0) for i, c in enumerate(data_set.channels))
-    settings = (network or NetworkConfig()).model_copy(
+    settings = (network or MambaSeg2dConfig()).model_copy(
         update={"channels": len(channels), "labels": len(data_set.labels)}
     )
     prepare = prepare or PrepareConfig()

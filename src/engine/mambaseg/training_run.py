@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mambaseg.atomic import replacing
 from mambaseg.errors import FileError
-from mambaseg.network import MambaSeg2d, build
+from mambaseg.network import SegmentationNetwork, build
 from mambaseg.predict import channels_last
 from mambaseg.training_state import load_state, save_state
 
@@ -33,7 +33,7 @@ class TrainingRun:
     """What one run moves."""
 
     config: TrainConfig
-    network: MambaSeg2d
+    network: SegmentationNetwork
     average: AveragedModel
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
@@ -50,10 +50,10 @@ class TrainingRun:
         return {"network": self.network, "average": self.average}
 
     @property
-    def averaged(self) -> MambaSeg2d:
+    def averaged(self) -> SegmentationNetwork:
         """The network of averaged weights: what is scored and shipped."""
         module = self.average.module
-        if not isinstance(module, MambaSeg2d):
+        if not isinstance(module, SegmentationNetwork):
             raise TypeError(f"the average holds a {type(module).__name__}")
         return module
 

@@ -10,11 +10,11 @@ from torch import Tensor
 from mambaseg.predict import probabilities
 
 if TYPE_CHECKING:
-    from mambaseg.network import MambaSeg2d
+    from mambaseg.network import SegmentationNetwork
     from mambaseg.slice_bank import SliceBank
 
 
-def validate(network: MambaSeg2d, bank: SliceBank, optional: Tensor) -> dict[str, float]:
+def validate(network: SegmentationNetwork, bank: SliceBank, optional: Tensor) -> dict[str, float]:
     """Mean per-patient Dice over whole stacks, with all channels and with the required ones alone."""
     network.eval()
     result = {}

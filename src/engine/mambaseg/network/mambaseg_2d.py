@@ -1,4 +1,4 @@
-"""The networks. `mambaseg-2d` segments one axial slice with the help of its neighbours, at any slice size.
+"""`mambaseg-2d` segments one axial slice with the help of its neighbours, at any slice size.
 
     stride   encoder                                decoder
     1        stem: 3x3 convolutions ─────────────── 3x3 convolution ─ head
@@ -23,16 +23,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mambaseg.network.segmentation_network import SegmentationNetwork
 from mambaseg.scan import scan_ways
 
 if TYPE_CHECKING:
-    from mambaseg.config import NetworkConfig
+    from mambaseg.config import MambaSeg2dConfig
 
 
 class ScanMixer(nn.Module):
     """Mix all tokens of a slice by a state space scan in two directions."""
 
-    def __init__(self, width: int, config: NetworkConfig, by_columns: bool) -> None:
+    def __init__(self, width: int, config: MambaSeg2dConfig, by_columns: bool) -> None:
         super().__init__()
         self.width, self.state, self.by_columns = width, config.state, by_columns
         self.heads, self.head_dim = width // config.head_dim, config.head_dim
@@ -101,10 +102,12 @@ def _conv(before: int, after: int) -> list[nn.Module]:
     return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
 
 
-class MambaSeg2d(nn.Module):
+class MambaSeg2d(SegmentationNetwork):
     """U-shaped network of 2-D slices with a scan at strides 8 and 16."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    config: MambaSeg2dConfig
+
+    def __init__(self, config: MambaSeg2dConfig) -> None:
         super().__init__()
         self.config = config
         widths, slices = config.widths, 2 * config.neighbours + 1
@@ -124,11 +127,6 @@ class MambaSeg2d(nn.Module):
         self.decoder.append(nn.Sequential(*_conv(widths[0], widths[0])))
         self.heads = nn.ModuleList(nn.Conv2d(width, config.labels, 1) for width in widths[:3])
 
-    @property
-    def multiple(self) -> int:
-        """Rows and columns are padded to a multiple of this."""
-        return int(2 ** (len(self.config.widths) - 1))
-
     def use_back_end(self, name: str) -> None:
         """Run every scan on the back end `name`; "auto" is the default."""
         for module in self.modules():
@@ -138,15 +136,7 @@ class MambaSeg2d(nn.Module):
     def forward(
         self, slices: Float[Tensor, "b s y x"], present: Float[Tensor, "b m"]
     ) -> list[Float[Tensor, "b label _ _"]]:
-        """Return logits at strides 1, 2 and 4 while training, else at stride 1 only.
-
-        Parameters
-        ----------
-        slices
-            Normalised intensities: for each channel the slices from below to above; s = channels x slices.
-        present
-            1 where a channel exists, else 0; a missing channel's slices are 0.
-        """
+        """Return logits at strides 1, 2 and 4 while training, else at stride 1 only."""
         u = self.fine(self.stem(slices) + self.present(present)[:, :, None, None])
         skips = []
         for down, encode in zip(self.down, self.encoder, strict=True):
@@ -166,20 +156,9 @@ def _depthwise(width: int) -> Block:
     return Block(width, nn.Conv2d(width, width, 7, padding=3, groups=width))
 
 
-def _block(config: NetworkConfig, stage: int, number: int) -> nn.Module:
+def _block(config: MambaSeg2dConfig, stage: int, number: int) -> nn.Module:
     """The encoder block of a stage."""
     width = config.widths[stage]
     if stage >= config.scan_from:
         return Block(width, ScanMixer(width, config, by_columns=bool(number % 2)))
     return Residual(width) if stage == 1 else _depthwise(width)
-
-
-def build(config: NetworkConfig) -> MambaSeg2d:
-    """Return the network of `config` with fresh weights."""
-    return MambaSeg2d(config)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Count every tensor that training moves: weights and the running statistics of norms."""
-    moved = [*network.parameters(), *(b for b in network.buffers() if b.is_floating_point())]
-    return sum(tensor.numel() for tensor in moved)
