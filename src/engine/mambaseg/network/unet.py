@@ -1,4 +1,4 @@
-"""`unet`: the classic U-Net of 2-D slices (Ronneberger et al., arXiv 1505.04597) with batch norm, to compare others with.
+"""`unet`: the classic U-Net of 2-D slices (Ronneberger et al., arXiv 1505.04597) with batch norm, to compare others to.
 
     width    contracting path                    expanding path
     32       block ──────────── skip ─────────── block ─ 1x1 convolution: logits
