@@ -43,7 +43,7 @@ def complaint(arguments, capsys):
 
 def test_an_unknown_benchmark_is_named_with_those_that_there_are(program, capsys):
     said = complaint(["benchmark", "speed"], capsys)
-    assert said == "mambaseg: there is no benchmark 'speed'; choose from paint, scan\n"
+    assert said == "mambaseg: there is no benchmark 'speed'; choose from case, growth, paint, scan\n"
     assert not program
 
 

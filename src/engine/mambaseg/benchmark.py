@@ -1,4 +1,4 @@
-"""`mambaseg benchmark`: runs a benchmark of the window in a process of its own; the engine itself knows no window."""
+"""`mambaseg benchmark`: which there are. The window's runs in a process of its own: the engine knows no window."""
 
 from __future__ import annotations
 
@@ -13,10 +13,33 @@ from typing import TYPE_CHECKING, Any
 from mambaseg.errors import FileError, MambaSegError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
+    from mambaseg.jobs import Progress
+
+    Task = Callable[[], Generator[Progress, None, dict[str, Any]]]
+    Table = Callable[[dict[str, Any]], str]
+
+ENGINE = ("case", "growth", "scan")
+"""Those that need no window."""
 _PROGRAMS = {"paint": "napari_mambaseg._benchmark_paint"}
 _VIRTUAL_SCREEN = ("xvfb-run", "-a", "-s", "-screen 0 1280x1024x24")
+
+
+def engine_benchmark(name: str, device: str, data: Path | None, large: bool) -> tuple[Task, Table]:
+    """Return one of `ENGINE` as a task and what makes a table of its result."""
+    if name == "case":
+        from mambaseg import benchmark_case as case
+
+        return lambda: case.benchmark_case(device, data), case.table
+    if name == "growth":
+        from mambaseg import benchmark_growth as growth
+
+        return lambda: growth.benchmark_growth(device, large), growth.table
+    from mambaseg import benchmark_scan as scan
+
+    return lambda: scan.benchmark_scan(device), scan.table
 
 
 def run_benchmark(name: str, data: Path | None = None) -> dict[str, Any]:
@@ -35,7 +58,7 @@ def run_benchmark(name: str, data: Path | None = None) -> dict[str, Any]:
         If there is no such benchmark, no napari, no screen, no file; or if the benchmark itself fails.
     """
     if name not in _PROGRAMS:
-        raise MambaSegError(f"there is no benchmark {name!r}; choose from {', '.join(_PROGRAMS)}, scan")
+        raise MambaSegError(f"there is no benchmark {name!r}; choose from {', '.join(sorted((*ENGINE, *_PROGRAMS)))}")
     if data is not None and not (data.is_dir() and [*data.glob("*.nii"), *data.glob("*.nii.gz")]):
         raise FileError(f"{data} is no folder with .nii or .nii.gz files; give the folder of one case to --data")
     if find_spec("napari") is None:

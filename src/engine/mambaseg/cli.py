@@ -186,21 +186,27 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command()
 def benchmark(
-    name: Annotated[str, typer.Argument(help="paint: how smooth the window stays; scan: the scan's back ends.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="case: a patient's volume, beside a U-Net; growth: more voxels; paint: how smooth the window stays; "
+            "scan: the scan's back ends."
+        ),
+    ],
     device: Device = "auto",
-    data: Annotated[Path | None, typer.Option(help="A folder with the NIfTI files of one case.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A folder with NIfTI files, for case and paint.")] = None,
+    large: Annotated[bool, typer.Option("--large", help="For growth: also 512 x 512 x 400 voxels.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure on this machine; takes a minute or two."""
-    if name == "scan":
-        from mambaseg.benchmark_scan import benchmark_scan, table
+    """Measure on this machine; takes minutes."""
+    from mambaseg.benchmark import ENGINE, engine_benchmark, in_words, run_benchmark
 
-        rows = _run(lambda: benchmark_scan(device))
-        command = f"mambaseg benchmark scan --device {device} --json"
-        _print({"benchmark": name, "command": command, **rows}, as_json, table(rows))
+    if name in ENGINE:
+        task, table = engine_benchmark(name, device, data, large)
+        command = f"mambaseg benchmark {name} --device {device} --json"
+        found = {"benchmark": name, "command": command, **_run(task)}
+        _print(found, as_json, table(found))
         return
-    from mambaseg.benchmark import in_words, run_benchmark
-
     found = run_benchmark(name, data)
     _print(found, as_json, in_words(found))
 
