@@ -19,6 +19,7 @@ from typer.exceptions import Exit, TyperException
 
 from mambaseg.errors import FileError, MambaSegError, VolumeError
 from mambaseg.jobs import Job, JobCancelled
+from mambaseg.short_process import end_quickly, importing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -47,6 +48,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
+    end_quickly()
     try:
         code = app(args=arguments, standalone_mode=False)
     except MambaSegError as error:
@@ -74,9 +76,10 @@ def segment(
     as_json: AsJson = False,
 ) -> None:
     """Segment a volume; the mask lies on the volume's own grid."""
-    from mambaseg.files import check_writable_target, write
-    from mambaseg.registry import load_model
-    from mambaseg.segment import segment as task
+    with importing():
+        from mambaseg.files import check_writable_target, write
+        from mambaseg.registry import load_model
+        from mambaseg.segment import segment as task
 
     begun = time.perf_counter()
     channels = _channel_files(image)
@@ -228,12 +231,13 @@ def _channel_files(images: Sequence[str]) -> dict[str, Path]:
 
 def _load(channels: dict[str, Path], checkpoint: Checkpoint) -> Volume:
     """Read the files, onto the grid of the model's first channel among them."""
-    from mambaseg.combine import combine
     from mambaseg.files import read
     from mambaseg.segment import name_channels
 
     if "" in channels:
         return name_channels(read(channels[""]), checkpoint)
+    from mambaseg.combine import combine  # Only here: it loads SciPy.
+
     known = [channel.name for channel in checkpoint.card.channels]
     unknown = [name for name in channels if name not in known]
     if unknown:
