@@ -97,10 +97,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     out = parser.parse_args().out
-    with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder))
     facts = {"protocol": PROTOCOL, "shape": SHAPE, "spacing_mm": SPACING_MM}
-    result = {**provenance("cold_start.py OUT.json"), **facts, **found}
+    before = provenance("cold_start.py OUT.json")
+    with tempfile.TemporaryDirectory() as folder:
+        result = {**before, **facts, **measure(Path(folder))}
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))
 

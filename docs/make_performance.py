@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from whole_volumes import WHERE, case_section, cold_section, growth_section
+
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
 
@@ -14,6 +16,11 @@ def read(name: str) -> dict[str, Any]:
     """Return one result file."""
     found: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
     return found
+
+
+def those_there(*names: str) -> dict[str, dict[str, Any]]:
+    """Return the result files that exist, by name; a section without any is left out."""
+    return {name: read(name) for name in names if (RESULTS / name).is_file()}
 
 
 def scan_section() -> list[str]:
@@ -116,7 +123,10 @@ def main() -> None:
     """Write the page."""
     made = "Made by `docs/make_performance.py` from `benchmarks/results`; no figure is typed in."
     head = ["# Performance", "", made, ""]
-    text = "\n".join([*head, *scan_section(), *scan_cpu_section(), *segment_section(), *paint_section()])
+    case, growth = (those_there(*(f"{kind}_{where}.json" for where in WHERE)) for kind in ("case", "growth"))
+    cold = those_there("cold_start.json").get("cold_start.json")
+    whole = [*case_section(case), *growth_section(growth, HERE / "images" / "growth.png"), *cold_section(cold)]
+    text = "\n".join([*head, *whole, *scan_section(), *scan_cpu_section(), *segment_section(), *paint_section()])
     (HERE / "performance.md").write_text(text, encoding="utf-8")
 
 

@@ -42,7 +42,8 @@ def benchmark_case(
     FileError, DeviceError
         If `data` has no FLAIR volume or the device is not there.
     """
-    jobs = [(device, model) for device in devices(device) for model in MODELS]
+    before = provenance(f"mambaseg benchmark case --device {device}{'' if data is None else ' --data DIR'} --json")
+    jobs = [(where, model) for where in devices(device) for model in MODELS]
     yield Progress("preparing", 0, len(jobs))
     volume, facts = case_volume(data, shape)
     rows = []
@@ -52,8 +53,7 @@ def benchmark_case(
         for number, (where, model) in enumerate(jobs):
             yield Progress(f"{model} on {where}", number, len(jobs))
             rows.append(measure_apart(model, where, file))
-    command = f"mambaseg benchmark case --device {device}{'' if data is None else ' --data DIR'} --json"
-    return {**provenance(command), "protocol": PROTOCOL, "volume": facts, "rows": rows}
+    return {**before, "protocol": PROTOCOL, "volume": facts, "rows": rows}
 
 
 def devices(device: str) -> tuple[str, ...]:

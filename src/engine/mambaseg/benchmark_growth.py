@@ -51,6 +51,7 @@ def benchmark_growth(
     DeviceError
         If the device is not there.
     """
+    before = provenance(f"mambaseg benchmark growth --device {device}{' --large' if large else ''} --json")
     places, total = devices(device), len(TIMES) + large
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -62,9 +63,8 @@ def benchmark_growth(
                 yield Progress(f"{' x '.join(map(str, volume.shape))} on {where}", number, total)
                 row = measure_apart(MODELS[0], where, file)
                 rows.append({**row, "times": round(row["voxels"] / np.prod(shape).item(), 2)})
-    command = f"mambaseg benchmark growth --device {device}{' --large' if large else ''} --json"
     return {
-        **provenance(command),
+        **before,
         "protocol": PROTOCOL,
         "rows": sorted(rows, key=lambda row: places.index(row["device"]) if row["device"] in places else len(places)),
     }

@@ -17,7 +17,7 @@ _CPUS = Path("/proc/cpuinfo")
 
 
 def provenance(command: str) -> dict[str, Any]:
-    """Return the machine, versions, the commit of a checkout, the date and the command."""
+    """Return the machine and how busy it is, versions, the commit of a checkout, the date and the command."""
     import torch
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
@@ -31,6 +31,7 @@ def provenance(command: str) -> dict[str, Any]:
             "mambaseg": __version__,
         },
         "commit": _commit(),
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
