@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mambaseg.prepare import axial_axis
+from mambaseg.orientation import axial_axis
 from napari_mambaseg._layers import file_index, geometry_of
 
 if TYPE_CHECKING:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+import mambaseg.memory as memory_module
 import mambaseg.segment as under_test
 from mambaseg.device import choose_device
 from mambaseg.jobs import Job
-from mambaseg.memory import BATCH, Memory
+from mambaseg.memory import BATCH, Memory, where_it_fits
+from mambaseg.predictor import Predictor
 from mambaseg.segment import segment
 
 OUT_OF_MEMORY = (
@@ -21,29 +23,35 @@ OUT_OF_MEMORY = (
 
 @pytest.fixture
 def gpu_with_room(monkeypatch):
-    """Pretend to have a GPU that holds `most` slices from call `later` on; what is sent to it stays on the CPU."""
-    real_to, real_run, sent = torch.Tensor.to, under_test.probabilities, []
-
-    def to(self, *arguments, **options):
-        sent.extend(a.type for a in arguments if isinstance(a, torch.device))
-        there = [torch.device("cpu") if isinstance(a, torch.device) else a for a in arguments]
-        return real_to(self, *there, **options)
+    """Pretend to have a GPU that holds no volume and `most` slices from call `later` on; all runs on the CPU."""
+    real_prepare, real_logits = under_test.prepare, Predictor.logits
 
     def make(most, error=OUT_OF_MEMORY[0], later=0):
         tried = []
 
-        def probabilities(network, batch, *others):
-            tried.append((sent[-1], len(batch)))
-            if sent[-1] == "cuda" and len(tried) > later and len(batch) > most:
+        def prepare(*arguments, device):
+            if device.type == "cuda":
                 raise error
-            return real_run(network, batch, *others)
+            return real_prepare(*arguments, device=device)
 
-        monkeypatch.setattr(torch.Tensor, "to", to)
+        def logits(self, prepared, index, device, size, graph):
+            tried.append((device.type, len(index)))
+            assert not (graph and any(count > len(index) for _, count in tried))
+            if device.type == "cuda" and len(tried) > later and len(index) > most:
+                raise error
+            return real_logits(self, prepared, index, torch.device("cpu"), size)
+
         monkeypatch.setattr(under_test, "choose_device", lambda name: torch.device("cuda"))
-        monkeypatch.setattr(under_test, "probabilities", probabilities)
+        monkeypatch.setattr(under_test, "prepare", prepare)
+        monkeypatch.setattr(Predictor, "logits", logits)
         return tried
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _small_slices_count_as_full_ones(monkeypatch):
+    monkeypatch.setattr(memory_module, "PIXELS", 36 * 40)
 
 
 def run(volume, model):
@@ -73,7 +81,7 @@ def test_a_gpu_without_room_for_one_slice_leaves_all_to_the_cpu(volume, small_mo
     whole = run(volume, small_model)
     tried = gpu_with_room(0)
     found = run(volume, small_model)
-    assert tried == [("cuda", 6), ("cuda", 3), ("cuda", 1), ("cpu", 4), ("cpu", 2)]
+    assert tried == [("cuda", 6), ("cuda", 3), ("cuda", 1), ("cpu", 3), ("cpu", 3)]
     assert same(found, whole)
     assert found.device == "cpu"
     assert found.warnings == (*whole.warnings, "the GPU ran out of memory: ran on the CPU instead")
@@ -114,6 +122,33 @@ def test_a_batch_of_32_that_does_not_fit_is_said_to_be_8():
     while memory.attempt(room_for_8, memory.batch) is None:
         pass
     assert memory.warnings(64) == ("the GPU ran out of memory: 8 slices at once instead of 32",)
+
+
+def test_slices_four_times_as_large_run_a_fourth_at_once():
+    assert Memory(torch.device("cuda"), memory_module.PIXELS).batch == BATCH["cuda"]
+    assert Memory(torch.device("cuda"), 4 * memory_module.PIXELS).batch == BATCH["cuda"] // 4
+    assert Memory(torch.device("cpu"), 1000 * memory_module.PIXELS).batch == 1
+
+
+def test_what_does_not_fit_on_a_gpu_is_made_on_the_cpu():
+    asked = []
+
+    def make(device):
+        asked.append(device.type)
+        if device.type == "cuda":
+            raise OUT_OF_MEMORY[0]
+        return 7
+
+    assert where_it_fits(torch.device("cuda"), make) == 7
+    assert asked == ["cuda", "cpu"]
+
+
+def test_another_error_while_making_is_not_hidden():
+    def make(device):
+        raise RuntimeError("an illegal memory access was encountered")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        where_it_fits(torch.device("cuda"), make)
 
 
 def test_nothing_holds_the_failed_batch_when_less_is_tried():

@@ -11,15 +11,30 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BATCH = {"cpu": 4, "mps": 8, "cuda": 32}
-"""Slices at once: enough to fill the device, little enough to bound memory."""
+"""Slices of `PIXELS` at once: enough to fill the device, little enough to bound memory."""
+PIXELS = 240 * 240
+CPU = torch.device("cpu")
+
+
+def where_it_fits(device: torch.device, make: Callable[[torch.device], T]) -> T:
+    """Make something on a device, or on the CPU if the device's memory does not suffice."""
+    try:
+        return make(device)
+    except RuntimeError as error:
+        if device.type == "cpu" or not _ran_out(error):
+            raise
+    _let_go(device)  # Only here, outside the handler, does nothing hold what was half made.
+    return make(CPU)
 
 
 class Memory:
     """Where the next batch runs and how large it is; a GPU that ran out of memory gets half, in the end the CPU all."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, pixels: int | None = None) -> None:
+        """`pixels` is the size of one slice: the larger it is, the fewer slices run at once."""
         self.device = device
-        self.batch = BATCH[device.type]
+        self._pixels = pixels or PIXELS
+        self.batch = self._most()
         self._refused: int | None = None
         """The first batch that was too large."""
         self._on_cpu = 0
@@ -45,6 +60,11 @@ class Memory:
         self._take_less(size)
         return None
 
+    @property
+    def ran_out(self) -> bool:
+        """Whether a batch was too large."""
+        return self._refused is not None
+
     def warnings(self, total: int) -> tuple[str, ...]:
         """Say in a sentence what was done for lack of memory while `total` slices ran."""
         if self._refused is None:
@@ -57,15 +77,23 @@ class Memory:
 
     def _take_less(self, size: int) -> None:
         self._refused = self._refused or size
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        elif self.device.type == "mps":
-            torch.mps.empty_cache()
+        _let_go(self.device)
         if size > 1:
             self.batch = size // 2
         else:
-            self.device = torch.device("cpu")
-            self.batch = BATCH["cpu"]
+            self.device = CPU
+            self.batch = self._most()
+
+    def _most(self) -> int:
+        return max(1, BATCH[self.device.type] * PIXELS // self._pixels)
+
+
+def _let_go(device: torch.device) -> None:
+    """Return to the driver what torch keeps for later."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
 
 
 def _ran_out(error: RuntimeError) -> bool:

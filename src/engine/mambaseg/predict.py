@@ -32,21 +32,18 @@ def with_background(logits: Float[Tensor, "b label y x"]) -> Float[Tensor, "b cl
 
 def precision(device: torch.device) -> AbstractContextManager[object]:
     """bfloat16 outside the scan on CUDA; float32 elsewhere, where it is faster or the only choice."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", torch.bfloat16)
-    return nullcontext()
+    dtype = precision_type(device)
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
+
+
+def precision_type(device: torch.device) -> torch.dtype:
+    """Return the type in which convolutions compute."""
+    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 
 def pad_to(slices: Float[Tensor, "b s y x"], multiple: int) -> Float[Tensor, "b s row column"]:
     """Pad rows and columns with air (0) to a multiple."""
     return F.pad(slices, (0, -slices.shape[-1] % multiple, 0, -slices.shape[-2] % multiple))
-
-
-def gather(slices: Float[Tensor, "channel z y x"], index: Tensor, neighbours: int, step: int) -> Tensor:
-    """Return slices with their neighbours [b channel*(2n+1) y x]; at the border a slice is its own neighbour."""
-    offsets = torch.arange(-neighbours, neighbours + 1) * step
-    wanted = (index[:, None] + offsets[None, :]).clamp(0, slices.shape[1] - 1)
-    return slices[:, wanted].transpose(0, 1).flatten(1, 2)
 
 
 def probabilities(
@@ -59,7 +56,7 @@ def probabilities(
     network
         In evaluation mode, on the device of `slices`.
     slices
-        [b s y x], as `gather` returns them.
+        [b s y x]: for each channel a slice and its neighbours.
     present
         [b channel].
     multiple
@@ -74,5 +71,3 @@ def probabilities(
         if (rows, columns) != plane:
             logits = F.interpolate(logits, size=plane, mode="bilinear", align_corners=False)
         return with_background(logits).softmax(dim=1)
-
-

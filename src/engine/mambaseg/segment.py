@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 
 from mambaseg.device import choose_device
 from mambaseg.errors import VolumeError
+from mambaseg.inference import infer, slices_to_run
 from mambaseg.jobs import Progress
-from mambaseg.memory import Memory
-from mambaseg.normalise import TISSUE
-from mambaseg.predict import channels_last, gather, probabilities
-from mambaseg.prepare import prepare
+from mambaseg.memory import Memory, where_it_fits
+from mambaseg.prepare import Undo, prepare
 from mambaseg.scan import choose_back_end
 from mambaseg.segmentation import Segmentation
-from mambaseg.uncertainty import CHANNEL, uncertainty
+from mambaseg.transfer import to_host
+from mambaseg.uncertainty import CHANNEL
 from mambaseg.volume import Label, LabelMap, Volume
+from mambaseg.warm import borrow_predictor
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mambaseg.checkpoint import Checkpoint
-    from mambaseg.network import SegmentationNetwork
-    from mambaseg.prepare import Prepared
+
 
 def segment(
     volume: Volume,
@@ -80,30 +81,32 @@ def segment(
     named = name_channels(volume, checkpoint)
     yield Progress("preparing", 0)
     begun = time.perf_counter()
-    prepared = prepare(named, card.channels, card.prepare)
-    wanted = _slices(prepared, only_slice)
-    network = channels_last(checkpoint.network())
-    network.use_back_end(scan_on)
-    between = time.perf_counter()
-    memory = Memory(chosen)
-    result = yield from _predict(network, prepared, wanted, memory, with_probabilities, with_uncertainty)
+    # Only CUDA prepares faster than the CPU does, and only there was it tried.
+    near = chosen if chosen.type == "cuda" else torch.device("cpu")
+    prepared = where_it_fits(near, lambda there: prepare(named, card.channels, card.prepare, device=there))
+    wanted = slices_to_run(prepared, only_slice)
+    undo, notes, total = prepared.undo, prepared.warnings, len(wanted)
+    memory = Memory(chosen, math.prod(prepared.slices.shape[2:]))
+    with borrow_predictor(checkpoint, chosen, scan_on) as predictor:
+        between = time.perf_counter()
+        task = infer(predictor, prepared, wanted, memory, with_probabilities, with_uncertainty)
+        del prepared  # It is the task's now, which lets go of it when a GPU is full, and at its end.
+        result = yield from task
+    if result.classes.is_cuda:
+        torch.cuda.synchronize()
     found = time.perf_counter()
-    values = np.array([0, *(label.value for label in card.labels)])
-    dtype = np.uint8 if values.max() < 256 else np.uint16
     names = tuple(label.name for label in card.labels)
-    labels = MappingProxyType({label.value: Label(label.name, label.color) for label in card.labels})
-    mask = prepared.undo.restore(values.astype(dtype)[result.classes])
     return Segmentation(
-        labels=LabelMap(mask, volume.affine, labels, volume.stored),
-        probabilities=_on_grid(result.soft, names, volume, prepared),
-        uncertainty=_on_grid(result.unsure, (CHANNEL,), volume, prepared),
+        labels=_label_map(_on_grid(result.classes, undo), volume, checkpoint),
+        probabilities=_maps(result.soft, undo, volume, names),
+        uncertainty=_maps(result.unsure, undo, volume, (CHANNEL,)),
         model=card.name,
         version=card.version,
         device=memory.device.type,
         backend=scan_on if memory.device.type == chosen.type else "torch",
         threads=torch.get_num_threads(),
         seconds={"prepare": between - begun, "network": found - between},
-        warnings=(*prepared.warnings, *memory.warnings(len(wanted))),
+        warnings=(*notes, *memory.warnings(total)),
     )
 
 
@@ -135,73 +138,25 @@ def name_channels(volume: Volume, checkpoint: Checkpoint) -> Volume:
     )
 
 
-def _slices(prepared: Prepared, only_slice: int | None) -> torch.Tensor:
-    """Return which slices to run: the one asked for, or all that show tissue."""
-    if only_slice is not None:
-        return torch.tensor([prepared.undo.slice_position(only_slice)])
-    tissue = (prepared.slices > TISSUE).any(axis=(0, 2, 3))
-    return torch.from_numpy(np.flatnonzero(tissue))
+def _on_grid(maps: Tensor, undo: Undo) -> np.ndarray:
+    """Bring maps over the crop, [... z y x], to the volume's own grid and into the memory of the host."""
+    return to_host(where_it_fits(maps.device, lambda there: undo.restore(maps.to(there))))
 
 
-def _on_grid(
-    maps: np.ndarray | None, names: tuple[str, ...], volume: Volume, prepared: Prepared
-) -> Volume | None:
+def _label_map(classes: UInt8[np.ndarray, "i j k"], volume: Volume, checkpoint: Checkpoint) -> LabelMap:
+    """Return the label map of class indices."""
+    card = checkpoint.card
+    values = np.array([0, *(label.value for label in card.labels)])
+    values = values.astype(np.uint8 if values.max() < 256 else np.uint16)
+    mask = classes
+    if not np.array_equal(values, np.arange(len(values))):
+        mask = np.empty(classes.shape, values.dtype)
+        for part, indices in zip(mask, classes, strict=True):  # at once NumPy would make eight bytes of each index
+            np.take(values, indices, out=part)
+    labels = MappingProxyType({label.value: Label(label.name, label.color) for label in card.labels})
+    return LabelMap(mask, volume.affine, labels, volume.stored)
+
+
+def _maps(maps: Tensor | None, undo: Undo, volume: Volume, names: tuple[str, ...]) -> Volume | None:
     """Return maps over the crop as channels on the volume's own grid."""
-    if maps is None:
-        return None
-    return Volume(np.stack([prepared.undo.restore(one) for one in maps]), volume.affine, names, volume.stored)
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What the network found, of a batch or the whole crop; None if not asked for."""
-
-    classes: np.ndarray
-    """Indices, [z y x]."""
-    soft: np.ndarray | None
-    """Probabilities, [label z y x]."""
-    unsure: np.ndarray | None
-    """Uncertainty, [1 z y x]."""
-
-    def put(self, index: torch.Tensor, batch: _Found) -> None:
-        """Fill in the slices of a batch."""
-        self.classes[index] = batch.classes
-        if self.soft is not None and batch.soft is not None:
-            self.soft[:, index] = batch.soft
-        if self.unsure is not None and batch.unsure is not None:
-            self.unsure[:, index] = batch.unsure
-
-
-def _predict(
-    network: SegmentationNetwork, prepared: Prepared, wanted: torch.Tensor, memory: Memory, keep: bool, measure: bool
-) -> Generator[Progress, None, _Found]:
-    """Run the slices batch by batch, as many at once as memory allows."""
-    plane, depth = prepared.undo.plane, prepared.slices.shape[1]
-    slices, present = torch.from_numpy(prepared.slices), torch.from_numpy(prepared.present)
-    whole = _Found(
-        np.zeros((depth, *plane), dtype=np.uint8),
-        np.zeros((network.config.labels, depth, *plane), dtype=np.float32) if keep else None,
-        np.zeros((1, depth, *plane), dtype=np.float32) if measure else None,
-    )
-
-    def run(index: torch.Tensor, device: torch.device) -> _Found:
-        if device.type == "cpu" and first.type != "cpu":
-            network.use_back_end("torch")  # What ran on the GPU may run only there.
-        batch = gather(slices, index, network.config.neighbours, prepared.step).to(device)
-        there = present.to(device).expand(len(index), -1)
-        result = probabilities(network.to(device), batch, there, network.multiple, plane)
-        return _Found(
-            result.argmax(dim=1).to(torch.uint8).cpu().numpy(),
-            result[:, 1:].transpose(0, 1).cpu().numpy() if keep else None,
-            uncertainty(result)[None].cpu().numpy() if measure else None,
-        )
-
-    done, first = 0, memory.device
-    while done < len(wanted):
-        index = wanted[done : done + memory.batch]
-        found = memory.attempt(partial(run, index), len(index))
-        if found is not None:
-            whole.put(index, found)
-            done += len(index)
-            yield Progress("segmenting", done, len(wanted))
-    return whole
+    return None if maps is None else Volume(_on_grid(maps, undo), volume.affine, names, volume.stored)

@@ -75,7 +75,7 @@ def _join(names: Sequence[str], ready: Sequence[tuple[Prepared, np.ndarray]], de
     """Put prepared cases side by side."""
     rows, columns = (max(p.slices.shape[axis] for p, _ in ready) for axis in (2, 3))
     total = sum(p.slices.shape[1] for p, _ in ready)
-    images = torch.zeros(total, ready[0][0].slices.shape[0], rows, columns, dtype=torch.float16)
+    images = torch.zeros(total, len(ready[0][0].present), rows, columns, dtype=torch.float16)
     labels = torch.zeros(total, rows, columns, dtype=torch.uint8)
     below, above = np.arange(total), np.arange(total)
     present, places, start = [], {}, 0
@@ -83,11 +83,12 @@ def _join(names: Sequence[str], ready: Sequence[tuple[Prepared, np.ndarray]], de
         _, depth, height, width = prepared.slices.shape
         here = slice(start, start + depth)
         y, x = (rows - height) // 2, (columns - width) // 2
-        images[here, :, y : y + height, x : x + width] = torch.from_numpy(prepared.slices).half().transpose(0, 1)
+        for channel, slices in zip(prepared.given, prepared.slices, strict=True):
+            images[here, channel, y : y + height, x : x + width] = slices
         labels[here, y : y + height, x : x + width] = torch.from_numpy(classes)
         below[here] = np.maximum(np.arange(start, start + depth) - prepared.step, start)
         above[here] = np.minimum(np.arange(start, start + depth) + prepared.step, start + depth - 1)
-        present.append(torch.from_numpy(prepared.present).expand(depth, -1))
+        present.append(prepared.present.expand(depth, -1))
         places[name] = here
         start += depth
     tumour = labels.flatten(1).any(dim=1).nonzero().flatten().numpy()
