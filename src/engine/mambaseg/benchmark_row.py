@@ -77,6 +77,7 @@ def measure(model: str, device: str, volume: Volume) -> dict[str, Any]:
         "network_seconds": _median(warm, "network"),
         "first_seconds": round(first["seconds"], 4),
         "runs": len(warm),
+        "seconds_of_runs": [round(run["seconds"], 4) for run in warm],
         "peak_bytes": allocated if last["device"] == "cuda" else resident,
         "peak_resident_bytes": resident,
         "parameters": sum(p.numel() for p in network.parameters()),
