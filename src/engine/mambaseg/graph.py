@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
+_failed: list[torch.cuda.CUDAGraph] = []
+"""Torch's allocator goes on asking a graph whose recording failed: such a one stays, and is the last."""
 
 
 class Replay:
@@ -40,10 +42,13 @@ class Replay:
         return result
 
     def _record(self) -> tuple[Callable[[], None], Tensor] | None:
+        if _failed:
+            return None
         try:
             return record(self._run)
         except Exception as error:  # A kernel that cannot be recorded, a driver, memory: the function runs without.
-            _say((str(error).strip() or type(error).__name__).splitlines()[0])
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        logger.warning("the network runs without a CUDA graph: %s", reason)
         return None
 
 
@@ -62,16 +67,13 @@ def record(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
     """Record without running; return what launches it, and where the result then lies."""
     graph, side = torch.cuda.CUDAGraph(), _side_stream()
     # The outer context brings the caller's stream back, which torch's own leaves undone if recording fails.
+    _failed.append(graph)
     with torch.cuda.stream(side), torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
         result = run()
+    _failed.remove(graph)
     return graph.replay, result
 
 
 @cache
 def _side_stream() -> torch.cuda.Stream:
     return torch.cuda.Stream()
-
-
-@cache
-def _say(reason: str) -> None:
-    logger.warning("the network runs without a CUDA graph: %s", reason)

@@ -60,7 +60,7 @@ class Undo:
             size = self.shape[axes[dim]]
             box[dim] = slice(size - box[dim].stop, size - box[dim].start)
         for one, target in zip(maps.reshape(-1, *maps.shape[-3:]), whole.view(-1, *self.shape), strict=True):
-            target.permute(axes)[tuple(box)] = one.flip(flipped)
+            target.permute(axes)[tuple(box)] = one.flip(flipped) if flipped else one
         return whole
 
     def slice_position(self, index: int) -> int:
