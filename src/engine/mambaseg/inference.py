@@ -60,6 +60,8 @@ class Found:
 
 def classes_of(logits: Float[Tensor, "b label y x"]) -> UInt8[Tensor, "b y x"]:
     """Return the most probable class: the label of the highest logit where it beats the background's, which is 0."""
+    if logits.shape[1] == 1:
+        return (logits[:, 0] > 0).to(torch.uint8)
     highest, label = logits.max(dim=1)
     return label.add_(1).masked_fill_(highest <= 0, 0).to(torch.uint8)
 
