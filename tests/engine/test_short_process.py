@@ -56,3 +56,12 @@ def test_at_the_end_all_objects_are_left_alone_after_other_work_is_done():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["first", "False", "last", "True"]
+
+
+def test_segmenting_imports_neither_monai_nor_the_slow_parts_of_scipy():
+    code = (
+        "import sys, mambaseg.cli, mambaseg.files, mambaseg.registry, mambaseg.segment; "
+        "print([m for m in ('monai', 'scipy.ndimage', 'scipy.special', 'torch._dynamo', 'sympy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

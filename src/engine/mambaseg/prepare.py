@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Num
-from scipy import ndimage
 from torch import Tensor
 
 from mambaseg.errors import VolumeError
@@ -150,7 +149,11 @@ def prepare_labels(data: Num[np.ndarray, "i j k"], prepared: Prepared) -> Num[np
     oriented = np.flip(data.transpose(undo.orientation.axes), undo.orientation.flipped)
     cropped = np.ascontiguousarray(oriented[:, undo.rows, undo.columns])
     zoom = [now / before for now, before in zip(prepared.slices.shape[2:], undo.plane, strict=True)]
-    return ndimage.zoom(cropped, (1, *zoom), order=0, grid_mode=True, mode="nearest") if zoom != [1, 1] else cropped
+    if zoom == [1, 1]:
+        return cropped
+    from scipy import ndimage  # Only here: segmenting, which starts in a process of its own, needs no SciPy.
+
+    return ndimage.zoom(cropped, (1, *zoom), order=0, grid_mode=True, mode="nearest")
 
 
 def _on_scale(
