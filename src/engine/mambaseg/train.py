@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from monai.losses import DiceCELoss
-from torch import Tensor, nn
+from torch import Tensor
 
 from mambaseg.augment import Augment
 from mambaseg.card import Card, Channel, LabelSpec
@@ -22,7 +22,7 @@ from mambaseg.data_set import DataSet, read_data_set
 from mambaseg.device import choose_device
 from mambaseg.errors import DataSetError
 from mambaseg.jobs import Progress
-from mambaseg.predict import precision, with_background
+from mambaseg.learning import Learner
 from mambaseg.slice_bank import SliceBank, fill_bank
 from mambaseg.training_run import TrainingRun, check_out, resume_run, save_run, start_run
 from mambaseg.validate import validate
@@ -98,13 +98,14 @@ def _steps(
     optional = torch.tensor([not c.required for c in channels], device=run.device)
     augment = Augment(patch, optional, config.drop_optional, run.noise)
     loss_of = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)
+    learner = Learner(run, loss_of)
     every = torch.arange(len(learn.images))
     recent = torch.zeros((), device=run.device)
     while run.step < config.steps:
         begun = time.perf_counter()
-        index = _draw(run.sampler, every.numpy(), learn.tumour, config).to(run.device)
-        batch = augment(*learn.batch(index, run.network.config.neighbours))
-        recent = recent + _learn(run, batch, loss_of)
+        index = _draw(run.sampler, every.numpy(), learn.tumour, config)
+        batch = augment(*learn.batch(_sent(index, run.device), run.network.config.neighbours))
+        recent = recent + learner.learn(batch)
         run.step += 1
         metrics: dict[str, float] = {}
         if run.step % 20 == 0 or run.step == config.steps:
@@ -116,8 +117,8 @@ def _steps(
             metrics.update(validate(run.averaged, check, optional))
         run.seconds += time.perf_counter() - begun
         if metrics:
-            rate = run.optimiser.param_groups[0]["lr"]
-            run.log.append({"step": run.step, "seconds": round(run.seconds, 1), "learning_rate": rate, **metrics})
+            seconds = round(run.seconds, 1)
+            run.log.append({"step": run.step, "seconds": seconds, "learning_rate": run.rate, **metrics})
         if run.step % config.checkpoint_every == 0 or run.step == config.steps:
             save_run(run, out)
         yield Progress("training", run.step, config.steps, metrics)
@@ -130,27 +131,9 @@ def _draw(sampler: np.random.Generator, every: np.ndarray, tumour: np.ndarray, c
     return torch.from_numpy(np.concatenate(chosen))
 
 
-def _learn(run: TrainingRun, batch: tuple[Tensor, Tensor, Tensor], loss_of: nn.Module) -> Tensor:
-    """One step of gradient descent; returns the loss without waiting for the device."""
-    slices, labels, present = batch
-    run.network.train()
-    with precision(run.device):
-        if run.device.type == "cuda":
-            slices = slices.contiguous(memory_format=torch.channels_last)
-        outputs = run.network(slices, present)
-    loss = torch.zeros((), device=run.device)
-    for weight, logits in zip(run.config.deep_supervision, outputs, strict=False):
-        stride = labels.shape[-1] // logits.shape[-1]
-        target = labels[..., ::stride, ::stride] if stride > 1 else labels
-        loss = loss + weight * loss_of(with_background(logits.float()), target)
-    loss = loss / sum(run.config.deep_supervision)
-    run.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_(run.network.parameters(), run.config.clip_norm)
-    run.optimiser.step()
-    run.schedule.step()
-    run.average.update_parameters(run.network)
-    return loss.detach()
+def _sent(index: Tensor, device: torch.device) -> Tensor:
+    """Bring indices to the device without waiting for what it still computes."""
+    return index.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else index.to(device)
 
 
 def _card(

@@ -36,7 +36,6 @@ class TrainingRun:
     network: SegmentationNetwork
     average: AveragedModel
     optimiser: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LambdaLR
     sampler: np.random.Generator
     noise: torch.Generator
     device: torch.device
@@ -48,6 +47,28 @@ class TrainingRun:
     def modules(self) -> dict[str, nn.Module]:
         """What is saved by name."""
         return {"network": self.network, "average": self.average}
+
+    @property
+    def rate(self) -> float:
+        """The learning rate at this step."""
+        return self.config.learning_rate * _share_of_rate(self.step, self.config)
+
+    def set_rate(self) -> None:
+        """Give the optimiser this step's learning rate."""
+        for group in self.optimiser.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(self.rate)
+            else:
+                group["lr"] = self.rate
+
+    def update_average(self) -> None:
+        """Let the average follow; the first time it becomes the network."""
+        self.average.update_parameters(self.network)
+
+    def lerp_average(self) -> None:
+        """Do the same from the second time on, without the look at a counter that would wait for the device."""
+        averaged, now = (_floats(module) for module in (self.average.module, self.network))
+        torch._foreach_lerp_(averaged, now, 1 - self.config.ema)
 
     @property
     def averaged(self) -> SegmentationNetwork:
@@ -64,17 +85,26 @@ def start_run(settings: NetworkConfig, config: TrainConfig, device: torch.device
     network = build(settings).to(device)
     if device.type == "cuda":
         channels_last(network)
-    optimiser = torch.optim.AdamW(_groups(network, config.weight_decay), lr=config.learning_rate)
+    optimiser = _optimiser(network, config, device)
     return TrainingRun(
         config=config,
         network=network,
         average=AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True),
         optimiser=optimiser,
-        schedule=torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config)),
         sampler=np.random.default_rng(config.seed),
         noise=torch.Generator(device).manual_seed(config.seed),
         device=device,
     )
+
+
+def _optimiser(network: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+    """Return AdamW; on CUDA such that its step can be part of a graph, with a rate that can be changed in place."""
+    groups = _groups(network, config.weight_decay)
+    if device.type != "cuda":
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+    for group in groups:
+        group["lr"] = torch.tensor(config.learning_rate, device=device)
+    return torch.optim.AdamW(groups, lr=groups[0]["lr"], fused=True, capturable=True)
 
 
 def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
@@ -84,7 +114,12 @@ def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
     return [{"params": decaying, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _rate(step: int, config: TrainConfig) -> float:
+def _floats(module: nn.Module) -> list[torch.Tensor]:
+    """Return weights and running statistics."""
+    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
+
+
+def _share_of_rate(step: int, config: TrainConfig) -> float:
     """Warm up linearly, then fall along a cosine."""
     warm = max(1, round(config.warm_up * config.steps))
     if step < warm:
@@ -98,12 +133,10 @@ def save_run(run: TrainingRun, out: Path) -> None:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(run.log)
-    schedule = {key: value for key, value in run.schedule.state_dict().items() if key != "lr_lambdas"}
     facts = {
         "step": run.step,
         "seconds": run.seconds,
         "log": run.log,
-        "schedule": schedule,
         "config": run.config.model_dump(mode="json"),
     }
     save_state(out / STATE, facts, run.modules, run.optimiser, (run.sampler, run.noise))
@@ -122,10 +155,6 @@ def resume_run(run: TrainingRun, out: Path) -> None:
     facts = load_state(out / STATE, run.modules, run.optimiser, (run.sampler, run.noise))
     _check_config(out, facts["config"], run.config)
     run.step, run.seconds, run.log = facts["step"], facts["seconds"], facts["log"]
-    nothing = [None for _ in run.optimiser.param_groups]  # the rates are functions of the settings: not stored
-    run.schedule.load_state_dict({**facts["schedule"], "lr_lambdas": nothing})
-    for group, rate in zip(run.optimiser.param_groups, run.schedule.get_last_lr(), strict=True):
-        group["lr"] = rate
 
 
 def check_out(out: Path, resume: bool) -> None:

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mambaseg.network.fold import fold_after, fold_before, fold_sequences, scale_and_shift
 from mambaseg.network.segmentation_network import SegmentationNetwork
 from mambaseg.scan import scan_ways
 
@@ -51,21 +52,34 @@ class ScanMixer(nn.Module):
 
     def forward(self, u: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
         """Return the mixed features."""
-        if self.by_columns:
-            u = u.transpose(2, 3)
         c, rows, columns = u.shape[1:]
         gate, mixed, dt = self.enter(u).split([c, c + 2 * self.state, 2 * self.heads], dim=1)
-        tokens = F.silu(self.local(mixed)).flatten(2).transpose(1, 2)  # b l c+2n
-        dt = dt.flatten(2).transpose(1, 2).float().unflatten(-1, (2, self.heads))  # b l 2 h
+        tokens = self._in_order(F.silu(self._local(mixed)))  # b l c+2n
+        dt = self._in_order(dt).float().unflatten(-1, (2, self.heads))  # b l 2 h
         dt = F.softplus(dt + self.step_bias.float())
         x, B, C = tokens.split([c, self.state, self.state], dim=-1)
         x = x.unflatten(-1, (self.heads, self.head_dim))  # b l h p
         rate = -torch.exp(self.log_rate.float())  # 2 h
         y = scan_ways(x, dt, rate, B, C, (False, True), self.backend)
         y = y + self.direct[:, None].to(x.dtype) * x
-        y = self.norm(y.flatten(2)).transpose(1, 2).unflatten(2, (rows, columns))
+        y = self._on_grid(self.norm(y.flatten(2)), rows, columns)
         out: Tensor = self.leave(y.to(gate.dtype) * F.silu(gate))
-        return out.transpose(2, 3) if self.by_columns else out
+        return out
+
+    def _local(self, mixed: Float[Tensor, "b m y x"]) -> Float[Tensor, "b m y x"]:
+        """Mix 3x3 neighbours; the first axis of the kernel runs along the lines that are scanned."""
+        weight = self.local.weight.transpose(2, 3) if self.by_columns else self.local.weight
+        out: Tensor = F.conv2d(mixed, weight, self.local.bias, padding=1, groups=self.local.groups)
+        return out
+
+    def _in_order(self, u: Float[Tensor, "b m y x"]) -> Float[Tensor, "b l m"]:
+        """Line up pixels as they are scanned; a view where lines are rows and channels come last in memory."""
+        return (u.permute(0, 3, 2, 1) if self.by_columns else u.permute(0, 2, 3, 1)).flatten(1, 2)
+
+    def _on_grid(self, tokens: Float[Tensor, "b l c"], rows: int, columns: int) -> Float[Tensor, "b c y x"]:
+        """Put tokens back where they were."""
+        shape, order = ((columns, rows), (0, 3, 2, 1)) if self.by_columns else ((rows, columns), (0, 3, 1, 2))
+        return tokens.view(len(tokens), *shape, -1).permute(order)
 
 
 class Block(nn.Module):
@@ -73,7 +87,8 @@ class Block(nn.Module):
 
     def __init__(self, width: int, mixer: nn.Module) -> None:
         super().__init__()
-        self.norm_mixer, self.mixer = nn.BatchNorm2d(width), mixer
+        self.norm_mixer: nn.Module = nn.BatchNorm2d(width)
+        self.mixer = mixer
         self.features = nn.Sequential(
             nn.BatchNorm2d(width), nn.Conv2d(width, 2 * width, 1), nn.GELU(), nn.Conv2d(2 * width, width, 1)
         )
@@ -83,6 +98,12 @@ class Block(nn.Module):
         u = u + self.mixer(self.norm_mixer(u))
         out: Tensor = u + self.features(u)
         return out
+
+    def fold_norms(self) -> None:
+        """Let the mixer's first step, if it is pointwise, do what the norm before it does."""
+        if isinstance(self.mixer, ScanMixer) and isinstance(self.norm_mixer, nn.BatchNorm2d):
+            fold_before(self.norm_mixer, self.mixer.enter)
+            self.norm_mixer = nn.Identity()
 
 
 class Residual(nn.Module):
@@ -94,7 +115,8 @@ class Residual(nn.Module):
 
     def forward(self, u: Float[Tensor, "b c y x"]) -> Float[Tensor, "b c y x"]:
         """Return features of the same shape."""
-        return F.relu(u + self.body(u))
+        out: Tensor = self.body(u).add_(u).relu_()
+        return out
 
 
 def _conv(before: int, after: int) -> list[nn.Module]:
@@ -112,7 +134,7 @@ class MambaSeg2d(SegmentationNetwork):
         self.config = config
         widths, slices = config.widths, 2 * config.neighbours + 1
         self.stem = nn.Sequential(nn.Conv2d(config.channels * slices, widths[0], 3, padding=1, bias=False))
-        self.present = nn.Linear(config.channels, widths[0], bias=False)
+        self.present: nn.Linear | None = nn.Linear(config.channels, widths[0], bias=False)
         self.fine = nn.Sequential(nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True), *_conv(widths[0], widths[0]))
         self.encoder, self.down = nn.ModuleList(), nn.ModuleList()
         self.up, self.decoder = nn.ModuleList(), nn.ModuleList()
@@ -133,22 +155,54 @@ class MambaSeg2d(SegmentationNetwork):
             if isinstance(module, ScanMixer):
                 module.backend = name
 
+    def fold_norms(self) -> None:
+        """Fold norms into convolutions; the first one also scales what is said of missing channels."""
+        fold_sequences(self)
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.fold_norms()
+        stem, first = self.stem[0], self.fine[0]
+        if isinstance(stem, nn.Conv2d) and isinstance(first, nn.BatchNorm2d):
+            fold_after(stem, first)
+            if self.present is not None:
+                self.present.weight.mul_(scale_and_shift(first)[0][:, None])
+            self.fine[0] = nn.Identity()
+
+    def assume(self, present: Tensor) -> None:
+        """Put what is said of missing channels into the bias of the first convolution."""
+        stem = self.stem[0]
+        if self.present is None or not isinstance(stem, nn.Conv2d) or stem.bias is None:
+            raise TypeError("norms must be folded first, and channels can be assumed once")
+        stem.bias.add_(self.present(present.to(stem.bias)))
+        self.present = None
+        self.stem, self.fine = nn.Sequential(stem, self.fine[1]), nn.Sequential(*list(self.fine)[2:])
+
     def forward(
         self, slices: Float[Tensor, "b s y x"], present: Float[Tensor, "b m"]
     ) -> list[Float[Tensor, "b label _ _"]]:
         """Return logits at strides 1, 2 and 4 while training, else at stride 1 only."""
-        u = self.fine(self.stem(slices) + self.present(present)[:, :, None, None])
+        u = self.stem(slices)
+        if self.present is not None:
+            u = u + self.present(present.to(u.dtype))[:, :, None, None]
+        u = self.fine(u)
         skips = []
         for down, encode in zip(self.down, self.encoder, strict=True):
             skips.append(u)
             u = encode(down(u))
         logits: list[Tensor] = []
         for step, (up, decode) in enumerate(zip(self.up, self.decoder, strict=True)):
-            u = decode(skips.pop() + F.interpolate(up(u), scale_factor=2.0, mode="nearest"))
+            u = decode(_add_enlarged(skips.pop(), up(u)))
             stage = len(self.up) - 1 - step
             if stage == 0 or (self.training and stage < len(self.heads)):
                 logits.insert(0, self.heads[stage](u))
         return logits
+
+
+def _add_enlarged(fine: Float[Tensor, "b c y x"], coarse: Float[Tensor, "b c _ _"]) -> Float[Tensor, "b c y x"]:
+    """Add each pixel of `coarse` to the 2 x 2 of `fine` that it covers: nearest neighbour without writing it down."""
+    pairs = fine.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # b c y 2 x 2
+    summed: Tensor = pairs + coarse[:, :, :, None, :, None]
+    return summed.flatten(4).flatten(2, 3)
 
 
 def _depthwise(width: int) -> Block:

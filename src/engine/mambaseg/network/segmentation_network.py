@@ -5,8 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from mambaseg.network.fold import fold_sequences
 
 if TYPE_CHECKING:
     from mambaseg.config import NetworkConfig
@@ -21,6 +24,18 @@ class SegmentationNetwork(nn.Module, ABC):
     def multiple(self) -> int:
         """Rows and columns are padded to a multiple of this: the slices are halved between any two widths."""
         return int(2 ** (len(self.config.widths) - 1))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its convolutions compute in."""
+        return next(self.parameters()).dtype
+
+    def fold_norms(self) -> None:
+        """Fold norms into convolutions; from then on the network can only predict (`deploy`)."""
+        fold_sequences(self)
+
+    def assume(self, present: Float[Tensor, "m"]) -> None:
+        """Take for granted which channels exist, in all that it will see; only after `fold_norms`."""
 
     @abstractmethod
     def use_back_end(self, name: str) -> None:
