@@ -13,7 +13,7 @@ GPUTarget = pytest.importorskip("triton.backends.compiler").GPUTarget
 ASTSource = pytest.importorskip("triton.compiler").ASTSource
 kernels = pytest.importorskip("mambaseg.scan.kernels")
 
-SIZES = {"Q": 32, "SUB": 2, "N": 16, "P": 16}
+SIZES = {"Q": 32, "SUB": 2, "N": 16, "P": 16, "EVEN": False}
 WAYS = {"WAYS": 2, "BACK0": False, "BACK1": True}
 POINTERS = {
     "x_ptr": "x", "b_ptr": "x", "c_ptr": "x", "y_ptr": "x", "dy_ptr": "x",
@@ -21,7 +21,7 @@ POINTERS = {
 CONSTANTS = {
     "gains": SIZES | {"ADJOINT": False, "BACK0": False, "BACK1": True},
     "carry": {"ADJOINT": False, "SIZE": 256, "SPANS": 16, "PART": 32},
-    "outputs": SIZES | WAYS | {"ALONE": False},
+    "outputs": SIZES | WAYS | {"ALONE": False, "TOGETHER": 2},
     "gradients": {"Q": 32, "N": 16, "P": 16, "HEADS": 2} | WAYS,
 }
 
@@ -36,6 +36,8 @@ def test_a_kernel_compiles(name: str, capability: int, low: bool):
     constants = dict(CONSTANTS[name])
     if name != "carry":
         constants |= {"LOW": low, "PRECISION": "tf32x3" if capability >= 80 else "ieee"}
+    if name != "gradients":
+        constants["EARLY"] = capability >= 90
     signature = {}
     for argument in kernel.arg_names:
         if argument in constants:

@@ -2,7 +2,7 @@
 
     1  gains     each span's own contribution to the state at its end        grid: spans x batch x heads x ways
     2  carry     the state that enters each span, by a parallel scan         grid: batch x heads x ways x parts of a state
-    3  outputs   what is read, inside chunks of Q steps and from the carry   grid: spans x batch x heads
+    3  outputs   what is read, inside chunks of Q steps and from the carry   grid: spans x batch x groups of heads
 
 A span is SUB chunks of Q steps. A sequence of one span needs only phase 3. A way is one direction of scanning; all
 count time in their own order, in which a step `tau` lies in row `tau` or, backwards, in row `padded - 1 - tau`. So
@@ -15,11 +15,33 @@ The backward pass runs phases 1 and 2 for the state and for its adjoint R togeth
     dx_t = dt_t g_t    dB_t = dt_t R_t x_t    dC_t = S_t dy_t    ddt_t = x_t . g_t + A drate_t
     drate_t = sum over pairs of a writer before t and a reader from t on; across a chunk's end that is <S, R>
 
+Rates are logarithms to the base 2, which is what the GPU exponentiates; a step's dt enters the same exponent as its
+logarithm. EVEN says that no tile hangs over an edge, so that nothing needs a mask. EARLY (sm_90 and newer) lets a phase be
+launched while the one before it still runs, and wait for it where it reads what that wrote.
+
 Letters: Q steps of a chunk, N state, P head dim, each rounded up to a power of two of at least 16, as tl.dot wants.
 """
 
+import os
+
 import triton
 import triton.language as tl
+from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait, libdevice
+
+LOG2E = tl.constexpr(1.4426950408889634)
+FLOOR = tl.constexpr(-28.0)
+"""Bound of a step's rate: exp has long vanished there (2^-28, squared with every further step)."""
+LEAST = tl.constexpr(1e-37)
+"""Bound of dt before its logarithm; padding, where dt is 0, is thereby multiplied with next to nothing."""
+
+_INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
+"""Triton's interpreter, which runs these kernels without a GPU, has no libdevice."""
+
+
+@triton.jit
+def _exp2(x):
+    """2^x in one instruction; tl.exp2 spends three more on results too small to be normal."""
+    return tl.exp2(x) if _INTERPRETED else libdevice.exp2(x)
 
 
 @triton.jit
@@ -29,9 +51,17 @@ def _rows(tau, padded, backwards):
 
 
 @triton.jit
-def _rates(dt, decay):
-    """Log decay of each step, bounded below where exp has long vanished."""
-    return tl.maximum(dt * decay, -20.0)
+def _steps(at, inside, EVEN: tl.constexpr):
+    """Load one number for each step; 0 outside."""
+    return tl.load(at) if EVEN else tl.load(at, mask=inside, other=0.0)
+
+
+@triton.jit
+def _tile(at, inside, columns, width, EVEN: tl.constexpr):
+    """Load a row for each step; 0 outside."""
+    if EVEN:
+        return tl.load(at)
+    return tl.load(at, mask=inside[:, None] & (columns[None, :] < width), other=0.0)
 
 
 @triton.jit
@@ -48,38 +78,42 @@ def gains(
     length, spans, heads, ways, state, dim,
     ADJOINT: tl.constexpr, BACK0: tl.constexpr, BACK1: tl.constexpr,
     Q: tl.constexpr, SUB: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
-    LOW: tl.constexpr, PRECISION: tl.constexpr,
+    LOW: tl.constexpr, PRECISION: tl.constexpr, EVEN: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """Phase 1. As the adjoint it runs against the way's time, with dy for x, C for B and no dt."""
+    if EARLY:
+        gdc_launch_dependents()
     span, bh, way = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     batch, head = bh // heads, bh % heads
     backwards = tl.where(way == 0, BACK0, BACK1)
-    padded = spans * SUB * Q
+    sign = tl.where(backwards, -1, 1)
     n, p, q = tl.arange(0, N), tl.arange(0, P), tl.arange(0, Q)
-    decay = tl.load(a_ptr + batch * a_b + way * a_w + head * a_h)
-    x_base = x_ptr + batch.to(tl.int64) * x_b + head * x_h
-    b_base = b_ptr + batch.to(tl.int64) * b_b
-    dt_base = dt_ptr + batch.to(tl.int64) * dt_b + way * dt_w + head * dt_h
+    # Addresses of the span's first step; from there all offsets are small.
+    first = _rows(span * SUB * Q, spans * SUB * Q, backwards)
+    lead, item = first.to(tl.int64), batch.to(tl.int64)
+    x_at = x_ptr + item * x_b + head * x_h + lead * x_l + (q * sign)[:, None] * x_l + p[None, :]
+    b_at = b_ptr + item * b_b + lead * b_l + (q * sign)[:, None] * b_l + n[None, :]
+    dt_at = dt_ptr + item * dt_b + way * dt_w + head * dt_h + lead * dt_l + (q * sign) * dt_l
+    decay = tl.load(a_ptr + batch * a_b + way * a_w + head * a_h) * LOG2E
     gain = tl.zeros([N, P], tl.float32)
     log = 0.0
     for sub in range(SUB):
-        at = SUB - 1 - sub if ADJOINT else sub
-        tau = (span * SUB + at) * Q + q
-        rows = _rows(tau, padded, backwards)
-        dt = tl.load(dt_base + rows.to(tl.int64) * dt_l, mask=rows < length, other=0.0)
-        rate = _rates(dt, decay)
+        at = (SUB - 1 - sub if ADJOINT else sub) * (sign * Q)
+        inside = first + at + q * sign < length
+        dt = _steps(dt_at + at * dt_l, inside, EVEN)
+        x = _tile(x_at + at * x_l, inside, p, dim, EVEN)
+        b = _tile(b_at + at * b_l, inside, n, state, EVEN)
+        rate = tl.maximum(dt * decay, FLOOR)
         total = tl.cumsum(rate, 0)
         all_of_it = tl.sum(rate, 0)
-        x = _matrix(x_base, rows, x_l, p, length, dim)
-        b = _matrix(b_base, rows, b_l, n, length, state)
         # Until the chunk's end for the state; from its start, this step's own decay included, for the adjoint.
-        weight = tl.exp(total) if ADJOINT else tl.exp(all_of_it - total) * dt
+        weight = _exp2(total) if ADJOINT else _exp2(all_of_it - total) * dt
         weighted = b.to(tl.float32) * weight[:, None]
+        gain = gain * _exp2(all_of_it)
         if LOW:
-            own = tl.dot(tl.trans(weighted.to(x.dtype)), x)
+            gain = tl.dot(tl.trans(weighted.to(x.dtype)), x, acc=gain)
         else:
-            own = tl.dot(tl.trans(weighted), x.to(tl.float32), input_precision=PRECISION)
-        gain = gain * tl.exp(all_of_it) + own
+            gain = tl.dot(tl.trans(weighted), x.to(tl.float32), acc=gain, input_precision=PRECISION)
         log += all_of_it
     place = ((batch * ways + way) * spans + span) * heads + head
     base = state_ptr + place.to(tl.int64) * (N * P)
@@ -88,15 +122,15 @@ def gains(
 
 
 @triton.jit
-def _join(log_one, state_one, log_two, state_two):
+def _join(decay_one, state_one, decay_two, state_two):
     """First one stretch of time, then the other."""
-    return log_one + log_two, state_one * tl.exp(log_two) + state_two
+    return decay_one * decay_two, state_one * decay_two + state_two
 
 
 @triton.jit
 def carry(
     state_ptr, log_ptr, spans, heads,
-    ADJOINT: tl.constexpr, SIZE: tl.constexpr, SPANS: tl.constexpr, PART: tl.constexpr,
+    ADJOINT: tl.constexpr, SIZE: tl.constexpr, SPANS: tl.constexpr, PART: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """Phase 2, in place: from each span's gain to the state that enters it (for the adjoint: that leaves it)."""
     bw, head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
@@ -104,17 +138,20 @@ def carry(
     step = tl.arange(0, SPANS)
     before = tl.zeros([PART], tl.float32)
     first = 0
+    if EARLY:
+        gdc_launch_dependents()
+        gdc_wait()
     while first < spans:  # Not range: Triton's interpreter cannot run it to a number that is no constant.
         count = first + step
         span = spans - 1 - count if ADJOINT else count
         inside = count < spans
         place = ((bw * spans + span) * heads + head).to(tl.int64)
-        log = tl.load(log_ptr + place, mask=inside, other=0.0)
+        decay = _exp2(tl.load(log_ptr + place, mask=inside, other=0.0))
         where = state_ptr + place[:, None] * SIZE + element[None, :]
         gain = tl.load(where, mask=inside[:, None], other=0.0)
-        wide = tl.broadcast_to(log[:, None], [SPANS, PART])
-        logs, after = tl.associative_scan((wide, gain), 0, _join)
-        after += tl.exp(logs) * before[None, :]
+        wide = tl.broadcast_to(decay[:, None], [SPANS, PART])
+        decays, after = tl.associative_scan((wide, gain), 0, _join)
+        after += decays * before[None, :]
         # Entering is what was there after the span before: shift by one, through memory.
         last = tl.sum(tl.where(step[:, None] == SPANS - 1, after, 0.0), 0)
         following = count + 1
@@ -134,60 +171,73 @@ def outputs(
     x_b, x_l, x_h, dt_b, dt_l, dt_w, dt_h, a_b, a_w, a_h, b_b, b_l, c_b, c_l, y_b, y_l, y_h,
     length, spans, heads, state, dim,
     WAYS: tl.constexpr, BACK0: tl.constexpr, BACK1: tl.constexpr, ALONE: tl.constexpr,
-    Q: tl.constexpr, SUB: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
-    LOW: tl.constexpr, PRECISION: tl.constexpr,
+    Q: tl.constexpr, SUB: tl.constexpr, N: tl.constexpr, P: tl.constexpr, TOGETHER: tl.constexpr,
+    LOW: tl.constexpr, PRECISION: tl.constexpr, EVEN: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Phase 3. ALONE: one span is the whole sequence, so that nothing enters it."""
-    here, bh = tl.program_id(0), tl.program_id(1)
-    batch, head = bh // heads, bh % heads
-    padded = spans * SUB * Q
+    """Phase 3. ALONE: one span is the whole sequence, so that nothing enters it. TOGETHER heads share B and C."""
+    here, group = tl.program_id(0), tl.program_id(1)
+    groups = heads // TOGETHER
+    batch, head = group // groups, (group % groups) * TOGETHER
     n, p, q = tl.arange(0, N), tl.arange(0, P), tl.arange(0, Q)
-    x_base = x_ptr + batch.to(tl.int64) * x_b + head * x_h
-    y_base = y_ptr + batch.to(tl.int64) * y_b + head * y_h
-    b_base = b_ptr + batch.to(tl.int64) * b_b
-    c_base = c_ptr + batch.to(tl.int64) * c_b
+    item = batch.to(tl.int64)
+    if EARLY:
+        gdc_wait()
     for way in tl.static_range(WAYS):
         backwards = BACK0 if way == 0 else BACK1
+        sign = -1 if backwards else 1
         span = spans - 1 - here if backwards else here
-        decay = tl.load(a_ptr + batch * a_b + way * a_w + head * a_h)
-        dt_base = dt_ptr + batch.to(tl.int64) * dt_b + way * dt_w + head * dt_h
-        if ALONE:
-            entering = tl.zeros([N, P], tl.float32)
-        else:
-            place = ((batch * WAYS + way) * spans + span) * heads + head
-            entering = tl.load(state_ptr + place.to(tl.int64) * (N * P) + n[:, None] * P + p[None, :])
-        for sub in range(SUB):
-            tau = (span * SUB + sub) * Q + q
-            rows = _rows(tau, padded, backwards)
-            dt = tl.load(dt_base + rows.to(tl.int64) * dt_l, mask=rows < length, other=0.0)
-            rate = _rates(dt, decay)
-            total = tl.cumsum(rate, 0)
-            all_of_it = tl.sum(rate, 0)
-            x = _matrix(x_base, rows, x_l, p, length, dim)
-            b = _matrix(b_base, rows, b_l, n, length, state)
-            c = _matrix(c_base, rows, c_l, n, length, state)
-            difference = total[:, None] - total[None, :]
-            # Masked before exp: later steps would overflow.
-            decays = tl.exp(tl.where(q[:, None] >= q[None, :], difference, float("-inf"))) * dt[None, :]
-            carried = tl.exp(total)[:, None]
-            until_end = (tl.exp(all_of_it - total) * dt)[:, None]
-            if LOW:
-                met = tl.dot(c, tl.trans(b)) * decays
-                y = tl.dot(met.to(x.dtype), x)
-                y += tl.dot(c, entering.to(x.dtype)) * carried
-                own = tl.dot(tl.trans((b.to(tl.float32) * until_end).to(x.dtype)), x)
+        first = _rows(span * SUB * Q, spans * SUB * Q, backwards)
+        lead = first.to(tl.int64)
+        row = (q * sign)[:, None]
+        x_at = x_ptr + item * x_b + head * x_h + lead * x_l + row * x_l + p[None, :]
+        b_at = b_ptr + item * b_b + lead * b_l + row * b_l + n[None, :]
+        c_at = c_ptr + item * c_b + lead * c_l + row * c_l + n[None, :]
+        y_at = y_ptr + item * y_b + head * y_h + lead * y_l + row * y_l + p[None, :]
+        dt_at = dt_ptr + item * dt_b + way * dt_w + head * dt_h + lead * dt_l + (q * sign) * dt_l
+        place = ((batch * WAYS + way) * spans + span) * heads + head
+        decays = ()
+        entering = ()
+        for one in tl.static_range(TOGETHER):
+            decays += (tl.load(a_ptr + batch * a_b + way * a_w + (head + one) * a_h) * LOG2E,)
+            if ALONE:
+                entering += (tl.zeros([N, P], tl.float32),)
             else:
-                x, b, c = x.to(tl.float32), b.to(tl.float32), c.to(tl.float32)
-                met = tl.dot(c, tl.trans(b), input_precision=PRECISION) * decays
-                y = tl.dot(met, x, input_precision=PRECISION)
-                y += tl.dot(c, entering, input_precision=PRECISION) * carried
-                own = tl.dot(tl.trans(b * until_end), x, input_precision=PRECISION)
-            entering = entering * tl.exp(all_of_it) + own
-            where = y_base + rows[:, None].to(tl.int64) * y_l + p[None, :]
-            inside = (rows[:, None] < length) & (p[None, :] < dim)
-            if way > 0:
-                y += tl.load(where, mask=inside, other=0.0).to(tl.float32)
-            tl.store(where, y.to(y_ptr.dtype.element_ty), mask=inside)
+                tile = state_ptr + (place + one).to(tl.int64) * (N * P)
+                entering += (tl.load(tile + n[:, None] * P + p[None, :]),)
+        for sub in range(SUB):
+            at = sub * (sign * Q)
+            inside = first + at + q * sign < length
+            b = _tile(b_at + at * b_l, inside, n, state, EVEN)
+            c = _tile(c_at + at * c_l, inside, n, state, EVEN)
+            if not LOW:
+                b, c = b.to(tl.float32), c.to(tl.float32)
+            met = tl.dot(c, tl.trans(b), input_precision=PRECISION)
+            leaving = ()
+            for one in tl.static_range(TOGETHER):
+                dt = _steps(dt_at + one * dt_h + at * dt_l, inside, EVEN)
+                x = _tile(x_at + one * x_h + at * x_l, inside, p, dim, EVEN)
+                if not LOW:
+                    x = x.to(tl.float32)
+                rate = tl.maximum(dt * decays[one], FLOOR)
+                total = tl.cumsum(rate, 0)
+                all_of_it = tl.sum(rate, 0)
+                enters = tl.log2(tl.maximum(dt, LEAST))
+                difference = total[:, None] - (total - enters)[None, :]
+                # Masked before exp: later steps would overflow.
+                weighed = met * _exp2(tl.where(q[:, None] >= q[None, :], difference, float("-inf")))
+                y = tl.dot(c, entering[one].to(c.dtype), input_precision=PRECISION) * _exp2(total)[:, None]
+                y = tl.dot(weighed.to(x.dtype), x, acc=y, input_precision=PRECISION)
+                until_end = b.to(tl.float32) * _exp2(all_of_it - total + enters)[:, None]
+                kept = entering[one] * _exp2(all_of_it)
+                leaving += (tl.dot(tl.trans(until_end.to(x.dtype)), x, acc=kept, input_precision=PRECISION),)
+                where = y_at + one * y_h + at * y_l
+                if way > 0:
+                    y += _tile(where, inside, p, dim, EVEN).to(tl.float32)
+                if EVEN:
+                    tl.store(where, y.to(y_ptr.dtype.element_ty))
+                else:
+                    tl.store(where, y.to(y_ptr.dtype.element_ty), mask=inside[:, None] & (p[None, :] < dim))
+            entering = leaving
         if WAYS > 1:
             tl.debug_barrier()  # The next way adds to what this one wrote.
 
@@ -226,7 +276,7 @@ def gradients(
             decay = tl.load(a_ptr + batch * a_b + way * a_w + head * a_h)
             dt_at = dt_ptr + batch.to(tl.int64) * dt_b + way * dt_w + head * dt_h + rows.to(tl.int64) * dt_l
             dt = tl.load(dt_at, mask=row_inside, other=0.0)
-            rate = _rates(dt, decay)
+            rate = tl.maximum(dt * decay * LOG2E, FLOOR)
             total = tl.cumsum(rate, 0)
             all_of_it = tl.sum(rate, 0)
             x = _matrix(x_ptr + batch.to(tl.int64) * x_b + head * x_h, rows, x_l, p, length, dim)
@@ -236,8 +286,8 @@ def gradients(
             entering = tl.load(state_ptr + tile)
             leaving = tl.load(adjoint_ptr + tile)
             difference = total[:, None] - total[None, :]
-            decays = tl.exp(tl.where(q[:, None] >= q[None, :], difference, float("-inf")))
-            carried, until_end = tl.exp(total), tl.exp(all_of_it - total)
+            decays = _exp2(tl.where(q[:, None] >= q[None, :], difference, float("-inf")))
+            carried, until_end = _exp2(total), _exp2(all_of_it - total)
             if LOW:
                 low = x.dtype
                 met = cb * decays
@@ -269,10 +319,10 @@ def gradients(
             reads = tl.sum(pairs, 1) + tl.sum(from_entering * c.to(tl.float32), 1)
             writes = tl.sum(pairs, 0) + tl.sum(from_leaving * b.to(tl.float32), 1)
             balance = reads - writes
-            after = entering * tl.exp(all_of_it) + own
+            after = entering * _exp2(all_of_it) + own
             crossing = tl.sum(tl.sum(after * leaving, 1), 0)
             d_rate = tl.sum(balance, 0) - tl.cumsum(balance, 0) + balance + crossing
-            d_rate = tl.where(dt * decay > -20.0, d_rate, 0.0)
+            d_rate = tl.where(dt * decay * LOG2E > FLOOR, d_rate, 0.0)
             direct = tl.sum(x * g, 1)
             at = (batch.to(tl.int64) * length + rows) * (WAYS * HEADS) + way * HEADS + head
             tl.store(ddt_ptr + at, decay * d_rate + direct, mask=row_inside)

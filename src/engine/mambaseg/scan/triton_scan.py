@@ -22,9 +22,13 @@ OLDEST = (7, 5)
 """Compute capability of the oldest GPU that the kernels run on."""
 CHUNK = 32
 """Steps of a chunk: one warp holds its tiles, so that nothing waits for other warps."""
-_ENOUGH = 512
+_ENOUGH = 1024
 """Programs that fill a GPU: longer sequences get longer spans, not more programs."""
 _LONGEST_SPAN = 16
+_PLENTY = 4096
+"""With so many programs left, each takes two heads, which share B and C."""
+_GAIN_CHUNK = 64
+"""Steps at once where only states are made: no matrix of decays between steps limits them."""
 _ALONE = 8
 """Up to so many chunks one program walks the whole sequence: one launch instead of three."""
 
@@ -68,13 +72,19 @@ class _Layout(NamedTuple):
         chunks = triton.cdiv(length, CHUNK)
         if sub is None:
             wanted = chunks * batch * heads // _ENOUGH
-            sub = min(_LONGEST_SPAN, max(1, triton.next_power_of_2(wanted + 1) // 2))
+            sub = min(_LONGEST_SPAN, max(2, triton.next_power_of_2(wanted + 1) // 2))
             if chunks <= _ALONE:
                 sub = triton.next_power_of_2(chunks)
         rows, columns = (max(16, triton.next_power_of_2(size)) for size in (B.shape[-1], dim))
         return cls(
             batch, length, heads, dim, dt.shape[2], B.shape[-1], triton.cdiv(chunks, sub), sub, rows, columns
         )
+
+    @property
+    def even(self) -> bool:
+        """Whether no tile hangs over an edge."""
+        whole = self.length % (CHUNK * self.sub) == 0
+        return whole and self.rows == self.state and self.columns == self.dim
 
     def states(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return room for a state and a decay for each span."""
@@ -100,12 +110,14 @@ class _Scan(torch.autograd.Function):
         options = _precision(x)
         alone = layout.spans == 1
         states = y if alone else _entering(layout, x, dt, A, B, backwards, options)
-        kernels.outputs[(layout.spans, layout.batch * layout.heads)](
+        together = 2 if layout.heads % 2 == 0 and layout.spans * layout.batch * layout.heads >= _PLENTY else 1
+        kernels.outputs[(layout.spans, layout.batch * layout.heads // together)](
             x, dt, A, B, C, states, y,
             *x.stride()[:3], *dt.stride(), *A.stride(), *B.stride()[:2], *C.stride()[:2], *y.stride()[:3],
             layout.length, layout.spans, layout.heads, layout.state, layout.dim,
-            WAYS=layout.ways, BACK0=backwards[0], BACK1=backwards[-1], ALONE=alone,
-            Q=CHUNK, SUB=layout.sub, N=layout.rows, P=layout.columns, num_warps=_warps(layout), **options,
+            WAYS=layout.ways, BACK0=backwards[0], BACK1=backwards[-1], ALONE=alone, TOGETHER=together,
+            Q=CHUNK, SUB=layout.sub, N=layout.rows, P=layout.columns, EVEN=layout.even,
+            num_warps=_warps(layout), num_stages=3, **options, **_after_another(x, not alone),
         )  # fmt: skip
         return y
 
@@ -144,21 +156,33 @@ def _entering(
 ) -> Tensor:
     """Return the state that enters each span, or the adjoint that leaves it."""
     states, logs = layout.states(x)
+    chunk = min(_GAIN_CHUNK, CHUNK * layout.sub)
     kernels.gains[(layout.spans, layout.batch * layout.heads, layout.ways)](
         x, dt, A, B, states, logs,
         *x.stride()[:3], *dt.stride(), *A.stride(), *B.stride()[:2],
         layout.length, layout.spans, layout.heads, layout.ways, layout.state, layout.dim,
         ADJOINT=adjoint, BACK0=backwards[0], BACK1=backwards[-1],
-        Q=CHUNK, SUB=layout.sub, N=layout.rows, P=layout.columns, num_warps=_warps(layout), **options,
+        Q=chunk, SUB=CHUNK * layout.sub // chunk, N=layout.rows, P=layout.columns, EVEN=layout.even,
+        EARLY=_early(x), num_warps=_warps(layout), num_stages=2, **options,
     )  # fmt: skip
     size = layout.rows * layout.columns
     at_once = min(512, triton.next_power_of_2(layout.spans))
-    part = min(size, 32, max(4, 4096 // at_once))
+    part = min(size, 8)
     kernels.carry[(layout.batch * layout.ways, layout.heads, size // part)](
         states, logs, layout.spans, layout.heads,
-        ADJOINT=adjoint, SIZE=size, SPANS=at_once, PART=part, num_warps=4,
+        ADJOINT=adjoint, SIZE=size, SPANS=at_once, PART=part, num_warps=4, **_after_another(x),
     )  # fmt: skip
     return states
+
+
+def _early(x: Tensor) -> bool:
+    """Whether the GPU can launch a kernel before the one before it has ended."""
+    return x.is_cuda and torch.cuda.get_device_capability(x.device)[0] >= 9
+
+
+def _after_another(x: Tensor, wanted: bool = True) -> dict[str, Any]:
+    """Options of a kernel that waits by itself for the one before it."""
+    return {"EARLY": True, "launch_pdl": True} if wanted and _early(x) else {"EARLY": False}
 
 
 def _rows_contiguous(tensor: Tensor) -> Tensor:
