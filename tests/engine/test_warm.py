@@ -1,5 +1,6 @@
 """The predictor that is kept from one run to the next."""
 
+import dataclasses
 import gc
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 import mambaseg.warm as under_test
 from mambaseg.jobs import Job
+from mambaseg.prepare import prepare
 from mambaseg.segment import segment
 from mambaseg.warm import borrow_predictor
 
@@ -45,11 +47,11 @@ def test_one_that_failed_is_not_kept(small_model):
     assert borrow(small_model) is not predictor
 
 
-def test_one_that_is_not_where_it_should_be_is_not_kept(small_model):
-    for _ in range(2):
-        with borrow_predictor(small_model, torch.device("cuda"), "torch") as predictor:  # never used: still on the CPU
-            pass
-    assert not predictor.is_ready
+def test_one_that_had_to_run_elsewhere_is_not_kept(volume, small_model):
+    prepared = prepare(volume, small_model.card.channels, small_model.card.prepare)
+    with borrow_predictor(small_model, torch.device("cuda"), "torch") as predictor:
+        predictor.logits(prepared, torch.tensor([0]), CPU, 1)
+    assert predictor.fell_back
     assert not under_test._kept
 
 
@@ -62,8 +64,6 @@ def test_a_run_that_is_stopped_leaves_it_for_the_next(volume, small_model):
 
 
 def test_it_goes_with_its_checkpoint(small_model):
-    import dataclasses
-
     copy = dataclasses.replace(small_model)
     borrow(copy)
     assert under_test._kept

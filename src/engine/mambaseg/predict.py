@@ -32,13 +32,9 @@ def with_background(logits: Float[Tensor, "b label y x"]) -> Float[Tensor, "b cl
 
 def precision(device: torch.device) -> AbstractContextManager[object]:
     """bfloat16 outside the scan on CUDA; float32 elsewhere, where it is faster or the only choice."""
-    dtype = precision_type(device)
-    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
-
-
-def precision_type(device: torch.device) -> torch.dtype:
-    """Return the type in which convolutions compute."""
-    return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", torch.bfloat16)
+    return nullcontext()
 
 
 def pad_to(slices: Float[Tensor, "b s y x"], multiple: int) -> Float[Tensor, "b s row column"]:

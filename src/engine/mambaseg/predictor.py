@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mambaseg.graph import Replay
-from mambaseg.predict import channels_last, precision, precision_type
+from mambaseg.network.deploy import deploy
 from mambaseg.slice_batch import SliceBatch
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Predictor:
     Parameters
     ----------
     network
-        In evaluation mode; it belongs to the predictor from now on.
+        Its copies run, each made for one device and for the channels that a volume has; the last one is kept.
     device
         Where it is meant to run.
     backend
@@ -33,19 +33,17 @@ class Predictor:
     """
 
     def __init__(self, network: SegmentationNetwork, device: torch.device, backend: str) -> None:
-        self.network = channels_last(network)
+        self.network = network
         self.network.use_back_end(backend)
         self._meant_for = device
-        self._lies_on: torch.device | None = torch.device("cpu")
+        self.fell_back = False
+        """Whether the network had to run on the CPU instead."""
+        self._deployed: SegmentationNetwork | None = None
+        self._deployed_for: tuple[torch.device, tuple[int, ...]] | None = None
         self._batch: SliceBatch | None = None
         self._replay: Replay | None = None
         self._fits: object = None
         """The shape that batch and graph were made for."""
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether the network lies where it is meant to run."""
-        return self._lies_on == self._meant_for
 
     def logits(
         self, prepared: Prepared, index: Int[Tensor, "b"], device: torch.device, size: int, graph: bool = False
@@ -66,45 +64,48 @@ class Predictor:
             Whether it is worth to record a CUDA graph, because more batches of this shape will follow.
         """
         rows, columns = prepared.slices.shape[2:]
+        network = self._network_for(prepared, device)
         with torch.inference_mode():
-            self._move(device)
-            batch = self._batch_for(prepared, size)
+            batch = self._batch_for(prepared, size, network.dtype)
             batch.fill(prepared, index)
-            logits = self._run(batch, len(index), device, graph)[..., :rows, :columns]
+            logits = self._run(network, batch, len(index), device, graph)[..., :rows, :columns]
             if (rows, columns) != prepared.undo.plane:
                 logits = F.interpolate(logits, size=prepared.undo.plane, mode="bilinear", align_corners=False)
             return logits
 
-    def _move(self, device: torch.device) -> None:
-        if self._lies_on == device:
-            return
-        self._lies_on, self._replay = None, None
-        if device.type == "cpu" and self._meant_for.type != "cpu":
-            self.network.use_back_end("torch")  # What runs on a GPU may run only there.
-        self.network.to(device)
-        self._lies_on = device
+    def _network_for(self, prepared: Prepared, device: torch.device) -> SegmentationNetwork:
+        """Return the network made for a device and for a volume's channels."""
+        wanted = device, prepared.given
+        if self._deployed is None or self._deployed_for != wanted:
+            self._deployed = self._deployed_for = self._replay = None  # Let go first: both may not fit.
+            if device.type == "cpu" and self._meant_for.type != "cpu":
+                self.network.use_back_end("torch")  # What runs on a GPU may run only there.
+                self.fell_back = True
+            self._deployed, self._deployed_for = deploy(self.network, device, prepared.present), wanted
+        return self._deployed
 
-    def _batch_for(self, prepared: Prepared, size: int) -> SliceBatch:
+    def _batch_for(self, prepared: Prepared, size: int, dtype: torch.dtype) -> SliceBatch:
         """Return the memory of a batch; a new one if the last was of another shape."""
         multiple, device = self.network.multiple, prepared.slices.device
         rows, columns = (n + -n % multiple for n in prepared.slices.shape[2:])
-        fits = size, rows, columns, device
+        fits = size, rows, columns, device, dtype
         if self._batch is None or self._fits != fits:
-            self._batch = self._replay = None  # Let go first: both may not fit.
+            self._batch = self._replay = None
             channels, neighbours = len(prepared.present), self.network.config.neighbours
-            self._batch = SliceBatch(size, (rows, columns), channels, neighbours, device, precision_type(device))
+            self._batch = SliceBatch(size, (rows, columns), channels, neighbours, device, dtype)
             self._fits = fits
         return self._batch
 
-    def _run(self, batch: SliceBatch, count: int, device: torch.device, graph: bool) -> Tensor:
+    def _run(
+        self, network: SegmentationNetwork, batch: SliceBatch, count: int, device: torch.device, graph: bool
+    ) -> Tensor:
         """Run the network over the first `count` slices of a batch."""
         if not batch.slices.is_cuda or not (graph or self._replay):
-            return _forward(self.network, batch.slices[:count].to(device), batch.present[:count].to(device))
-        self._replay = self._replay or Replay(partial(_forward, self.network, batch.slices, batch.present))
+            return _forward(network, batch.slices[:count].to(device), batch.present[:count].to(device))
+        self._replay = self._replay or Replay(partial(_forward, network, batch.slices, batch.present))
         return self._replay()[:count]
 
 
 def _forward(network: SegmentationNetwork, slices: Tensor, present: Tensor) -> Tensor:
-    with precision(slices.device):
-        logits: Tensor = network(slices, present)[0].float()
+    logits: Tensor = network(slices, present)[0].float()
     return logits

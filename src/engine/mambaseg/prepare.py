@@ -153,7 +153,8 @@ def prepare_labels(data: Num[np.ndarray, "i j k"], prepared: Prepared) -> Num[np
         return cropped
     from scipy import ndimage  # Only here: segmenting, which starts in a process of its own, needs no SciPy.
 
-    return ndimage.zoom(cropped, (1, *zoom), order=0, grid_mode=True, mode="nearest")
+    zoomed: np.ndarray = ndimage.zoom(cropped, (1, *zoom), order=0, grid_mode=True, mode="nearest")
+    return zoomed
 
 
 def _on_scale(

@@ -46,7 +46,7 @@ def _take(checkpoint: Checkpoint, key: tuple[torch.device, str]) -> Predictor | 
 
 
 def _keep(checkpoint: Checkpoint, key: tuple[torch.device, str], predictor: Predictor) -> None:
-    if predictor.is_ready:
+    if not predictor.fell_back:
         with _lock:
             _kept[:] = [(weakref.ref(checkpoint, _forget), key, predictor)]
 
