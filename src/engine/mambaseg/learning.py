@@ -45,6 +45,11 @@ class Learner:
         self._loss = torch.zeros((), device=run.device)
         self._taken = 0
 
+    @property
+    def is_graph(self) -> bool:
+        """Whether steps are replayed."""
+        return self._graph is not None
+
     def learn(self, batch: Batch) -> Tensor:
         """Take one step and return the loss, without waiting for the device."""
         self._run.set_rate()
