@@ -36,8 +36,6 @@ def test_a_kernel_compiles(name: str, capability: int, low: bool):
     constants = dict(CONSTANTS[name])
     if name != "carry":
         constants |= {"LOW": low, "PRECISION": "tf32x3" if capability >= 80 else "ieee"}
-    if name != "gradients":
-        constants["EARLY"] = capability >= 90
     signature = {}
     for argument in kernel.arg_names:
         if argument in constants:

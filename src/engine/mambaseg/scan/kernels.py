@@ -16,8 +16,7 @@ The backward pass runs phases 1 and 2 for the state and for its adjoint R togeth
     drate_t = sum over pairs of a writer before t and a reader from t on; across a chunk's end that is <S, R>
 
 Rates are logarithms to the base 2, which is what the GPU exponentiates; a step's dt enters the same exponent as its
-logarithm. EVEN says that no tile hangs over an edge, so that nothing needs a mask. EARLY (sm_90 and newer) lets a phase be
-launched while the one before it still runs, and wait for it where it reads what that wrote.
+logarithm. EVEN says that no tile hangs over an edge, so that nothing needs a mask.
 
 Letters: Q steps of a chunk, N state, P head dim, each rounded up to a power of two of at least 16, as tl.dot wants.
 """
@@ -26,7 +25,7 @@ import os
 
 import triton
 import triton.language as tl
-from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait, libdevice
+from triton.language.extra.cuda import libdevice
 
 LOG2E = tl.constexpr(1.4426950408889634)
 FLOOR = tl.constexpr(-28.0)
@@ -78,11 +77,9 @@ def gains(
     length, spans, heads, ways, state, dim,
     ADJOINT: tl.constexpr, BACK0: tl.constexpr, BACK1: tl.constexpr,
     Q: tl.constexpr, SUB: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
-    LOW: tl.constexpr, PRECISION: tl.constexpr, EVEN: tl.constexpr, EARLY: tl.constexpr,
+    LOW: tl.constexpr, PRECISION: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Phase 1. As the adjoint it runs against the way's time, with dy for x, C for B and no dt."""
-    if EARLY:
-        gdc_launch_dependents()
     span, bh, way = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     batch, head = bh // heads, bh % heads
     backwards = tl.where(way == 0, BACK0, BACK1)
@@ -130,7 +127,7 @@ def _join(decay_one, state_one, decay_two, state_two):
 @triton.jit
 def carry(
     state_ptr, log_ptr, spans, heads,
-    ADJOINT: tl.constexpr, SIZE: tl.constexpr, SPANS: tl.constexpr, PART: tl.constexpr, EARLY: tl.constexpr,
+    ADJOINT: tl.constexpr, SIZE: tl.constexpr, SPANS: tl.constexpr, PART: tl.constexpr,
 ):  # fmt: skip
     """Phase 2, in place: from each span's gain to the state that enters it (for the adjoint: that leaves it)."""
     bw, head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
@@ -138,9 +135,6 @@ def carry(
     step = tl.arange(0, SPANS)
     before = tl.zeros([PART], tl.float32)
     first = 0
-    if EARLY:
-        gdc_launch_dependents()
-        gdc_wait()
     while first < spans:  # Not range: Triton's interpreter cannot run it to a number that is no constant.
         count = first + step
         span = spans - 1 - count if ADJOINT else count
@@ -172,7 +166,7 @@ def outputs(
     length, spans, heads, state, dim,
     WAYS: tl.constexpr, BACK0: tl.constexpr, BACK1: tl.constexpr, ALONE: tl.constexpr,
     Q: tl.constexpr, SUB: tl.constexpr, N: tl.constexpr, P: tl.constexpr, TOGETHER: tl.constexpr,
-    LOW: tl.constexpr, PRECISION: tl.constexpr, EVEN: tl.constexpr, EARLY: tl.constexpr,
+    LOW: tl.constexpr, PRECISION: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Phase 3. ALONE: one span is the whole sequence, so that nothing enters it. TOGETHER heads share B and C."""
     here, group = tl.program_id(0), tl.program_id(1)
@@ -180,8 +174,6 @@ def outputs(
     batch, head = group // groups, (group % groups) * TOGETHER
     n, p, q = tl.arange(0, N), tl.arange(0, P), tl.arange(0, Q)
     item = batch.to(tl.int64)
-    if EARLY:
-        gdc_wait()
     for way in tl.static_range(WAYS):
         backwards = BACK0 if way == 0 else BACK1
         sign = -1 if backwards else 1

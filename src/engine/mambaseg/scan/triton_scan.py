@@ -25,7 +25,7 @@ CHUNK = 32
 _ENOUGH = 1024
 """Programs that fill a GPU: longer sequences get longer spans, not more programs."""
 _LONGEST_SPAN = 16
-_PLENTY = 4096
+_PLENTY = 2048
 """With so many programs left, each takes two heads, which share B and C."""
 _GAIN_CHUNK = 64
 """Steps at once where only states are made: no matrix of decays between steps limits them."""
@@ -117,7 +117,7 @@ class _Scan(torch.autograd.Function):
             layout.length, layout.spans, layout.heads, layout.state, layout.dim,
             WAYS=layout.ways, BACK0=backwards[0], BACK1=backwards[-1], ALONE=alone, TOGETHER=together,
             Q=CHUNK, SUB=layout.sub, N=layout.rows, P=layout.columns, EVEN=layout.even,
-            num_warps=_warps(layout), num_stages=3, **options, **_after_another(x, not alone),
+            num_warps=_warps(layout), num_stages=3, **options,
         )  # fmt: skip
         return y
 
@@ -163,26 +163,16 @@ def _entering(
         layout.length, layout.spans, layout.heads, layout.ways, layout.state, layout.dim,
         ADJOINT=adjoint, BACK0=backwards[0], BACK1=backwards[-1],
         Q=chunk, SUB=CHUNK * layout.sub // chunk, N=layout.rows, P=layout.columns, EVEN=layout.even,
-        EARLY=_early(x), num_warps=_warps(layout), num_stages=2, **options,
+        num_warps=_warps(layout), num_stages=2, **options,
     )  # fmt: skip
     size = layout.rows * layout.columns
     at_once = min(512, triton.next_power_of_2(layout.spans))
     part = min(size, 8)
     kernels.carry[(layout.batch * layout.ways, layout.heads, size // part)](
         states, logs, layout.spans, layout.heads,
-        ADJOINT=adjoint, SIZE=size, SPANS=at_once, PART=part, num_warps=4, **_after_another(x),
+        ADJOINT=adjoint, SIZE=size, SPANS=at_once, PART=part, num_warps=4,
     )  # fmt: skip
     return states
-
-
-def _early(x: Tensor) -> bool:
-    """Whether the GPU can launch a kernel before the one before it has ended."""
-    return x.is_cuda and torch.cuda.get_device_capability(x.device)[0] >= 9
-
-
-def _after_another(x: Tensor, wanted: bool = True) -> dict[str, Any]:
-    """Options of a kernel that waits by itself for the one before it."""
-    return {"EARLY": True, "launch_pdl": True} if wanted and _early(x) else {"EARLY": False}
 
 
 def _rows_contiguous(tensor: Tensor) -> Tensor:
