@@ -44,7 +44,8 @@ def sampler(augment: Augment, batch: int, device: torch.device) -> Callable[[], 
     def draw() -> tuple[torch.Tensor, ...]:
         index = torch.randint(0, SLICES, (batch,)).pin_memory().to(device, non_blocking=True)
         stacked = torch.stack([images[i] for i in (index, index, index)], dim=2)
-        return augment(stacked.flatten(1, 2).float(), labels[index][:, None], torch.ones(batch, CHANNELS, device=device))
+        there = torch.ones(batch, CHANNELS, device=device)
+        return augment(stacked.flatten(1, 2).float(), labels[index][:, None], there)
 
     return draw
 
