@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mambaseg.benchmark_volume import DATA, case_volume
 from mambaseg.engine_process import EngineProcess
 from mambaseg.jobs import Job
 from mambaseg.registry import find_model, load_model
@@ -54,6 +55,18 @@ def same_share(one: Segmentation, other: Segmentation) -> float:
 
 def test_the_gpu_draws_the_cpus_mask(brain: Volume, on_cpu: Segmentation):
     found = Job(lambda: segment(brain, load_model(), device="cuda")).run()
+    assert found.device == "cuda"
+    assert on_cpu.labels.data.any()
+    assert same_share(found, on_cpu) >= 0.9999
+
+
+def test_the_gpu_draws_the_cpus_mask_of_a_real_patient():
+    if not (DATA / "brats2015").is_dir():
+        pytest.skip("the real data set is not beside this checkout")
+    patient, _ = case_volume()
+    on_cpu, found = (
+        Job(lambda device=device: segment(patient, load_model(), device=device)).run() for device in ("cpu", "cuda")
+    )
     assert found.device == "cuda"
     assert on_cpu.labels.data.any()
     assert same_share(found, on_cpu) >= 0.9999
