@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mambaseg.errors import DeviceError
+from mambaseg.scan import selective
 from mambaseg.scan.selective import selective_scan
 
 
@@ -57,13 +58,45 @@ def test_all_options_mean_what_they_say():
     torch.testing.assert_close(selective_scan(u, delta, A, B, C, passes, gate, bias, True), wanted)
 
 
+def test_a_forced_back_end_that_is_missing_says_so():
+    tensors = inputs(8)
+    with pytest.raises(DeviceError, match="no selective scan back end 'fast'; choose from auto, torch, mamba_ssm"):
+        selective_scan(*tensors, backend="fast")
+    missing = r"mamba_ssm cannot be used here: the package mamba-ssm is not installed \(pip install .*use auto or torch"
+    with pytest.raises(DeviceError, match=missing):
+        selective_scan(*tensors, backend="mamba_ssm")
+
+
+def test_mamba_ssm_without_its_kernel_says_so(monkeypatch):
+    monkeypatch.setattr(selective.importlib.util, "find_spec", lambda name: name)
+    with pytest.raises(DeviceError, match="mamba-ssm runs on CUDA GPUs; the device is cpu"):
+        selective_scan(*inputs(8), backend="mamba_ssm")
+    missing = selective._missing_for_mamba_ssm(torch.device("cuda"))
+    assert missing == "mamba-ssm was installed without its CUDA kernel (No module named 'selective_scan_cuda')"
+
+
 def test_what_does_not_fit_is_named():
     u, delta, A, B, C = inputs(8)
     with pytest.raises(ValueError, match=r"u has the shape \(2, 3, 0\); give \(batch, channel, length\)"):
         selective_scan(u[..., :0], delta, A, B, C)
-    with pytest.raises(ValueError, match=r"B has the shape \(2, 4, 7\); with u of \(2, 3, 8\) give \(2, 4, 8\)"):
+    with pytest.raises(ValueError, match=r"A has the shape \(3, 0\); give \(channel, state\), none of them 0"):
+        selective_scan(u, delta, A[:, :0], B[:, :0], C[:, :0])
+    with pytest.raises(ValueError, match=r"B has the shape \(2, 4, 7\); with u of \(2, 3, 8\).* give \(2, 4, 8\)"):
         selective_scan(u, delta, A, B[..., :7], C)
-    with pytest.raises(DeviceError, match="no selective scan back end 'fast'; choose from auto, torch, mamba_ssm"):
-        selective_scan(u, delta, A, B, C, backend="fast")
-    with pytest.raises(DeviceError, match="mamba_ssm cannot be used here: the package mamba-ssm is not installed"):
-        selective_scan(u, delta, A, B, C, backend="mamba_ssm")
+    with pytest.raises(ValueError, match=r"D has the shape \(1,\); .* give \(3,\)"):
+        selective_scan(u, delta, A, B, C, D=torch.ones(1))
+    with pytest.raises(ValueError, match=r"z has the shape \(2, 3, 1\); .* give \(2, 3, 8\)"):
+        selective_scan(u, delta, A, B, C, z=u[..., :1])
+    with pytest.raises(ValueError, match=r"delta_bias has the shape \(3, 1\); .* give \(3,\)"):
+        selective_scan(u, delta, A, B, C, delta_bias=torch.ones(3, 1))
+
+
+def test_dtypes_devices_and_values_that_cannot_be_used_are_named():
+    u, delta, A, B, C = inputs(8)
+    with pytest.raises(ValueError, match=r"delta is torch\.int64; give one of torch\.float16"):
+        selective_scan(u, delta.long(), A, B, C)
+    with pytest.raises(ValueError, match="D is on meta and u on cpu; give all on one device"):
+        selective_scan(u, delta, A, B, C, D=torch.ones(3, device="meta"))
+    u[0, 1, 2] = math.nan
+    with pytest.raises(ValueError, match="u has values that are NaN or infinite"):
+        selective_scan(u, delta, A, B, C)

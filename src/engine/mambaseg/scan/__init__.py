@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mambaseg.scan.back_ends import BACK_ENDS, ENVIRONMENT, choose_back_end, explain_back_ends
+from mambaseg.scan.checks import check_kinds, check_shape, check_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["BACK_ENDS", "ENVIRONMENT", "choose_back_end", "explain_back_ends", "scan", "scan_ways"]
-
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backend: str = "auto") -> Tensor:
@@ -55,18 +54,13 @@ def scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backend: str = 
     DeviceError
         If `backend` is not available.
     """
-    if x.ndim == 4 and x.numel():
-        batch, length, heads, _ = x.shape
-        if tuple(dt.shape) != (batch, length, heads):
-            raise ValueError(
-                f"dt has the shape {tuple(dt.shape)}; with x of {tuple(x.shape)} give {(batch, length, heads)}"
-            )
-        if tuple(A.shape) not in {(heads,), (batch, heads)}:
-            raise ValueError(f"A has the shape {tuple(A.shape)}; give ({heads},) or ({batch}, {heads})")
+    _check_tokens(x)
+    batch, length, heads, _ = x.shape
+    given = f"x of {tuple(x.shape)}"
+    check_shape("dt", dt, (batch, length, heads), given=given)
+    check_shape("A", A, (heads,), (batch, heads), given=given)
     _check(x, dt.unsqueeze(2), A.unsqueeze(-2), B, C, (False,))
-    for name, tensor in {"x": x, "dt": dt, "A": A, "B": B, "C": C}.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{name} has values that are NaN or infinite; the scan would spread them over all of y")
+    check_values({"x": x, "dt": dt, "A": A, "B": B, "C": C})
     return _run(x, dt.unsqueeze(2), A.unsqueeze(-2), B, C, (False,), backend)
 
 
@@ -92,9 +86,7 @@ def scan_ways(
     return _run(x, dt, A, B, C, backwards, backend)
 
 
-def _run(
-    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backwards: Sequence[bool], backend: str
-) -> Tensor:
+def _run(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backwards: Sequence[bool], backend: str) -> Tensor:
     """Run a back end in float32 (float64 where `x` is), whatever autocast says: time steps span five decades."""
     chosen = BACK_ENDS[choose_back_end(backend, x.device)]
     exact = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -107,24 +99,23 @@ def _run(
         return chosen.run(x_in, dt.to(exact), A, B_in, C_in, tuple(backwards)).to(x.dtype)
 
 
-def _check(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backwards: Sequence[bool]) -> None:
-    """Refuse shapes and dtypes that a back end would misread."""
+def _check_tokens(x: Tensor) -> None:
     if x.ndim != 4 or 0 in x.shape:
         raise ValueError(f"x has the shape {tuple(x.shape)}; give (batch, length, head, dim), none of them 0")
+
+
+def _check(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backwards: Sequence[bool]) -> None:
+    """Refuse shapes and dtypes that a back end would misread."""
+    _check_tokens(x)
     if len(backwards) not in (1, 2):
         raise ValueError(f"{len(backwards)} ways were asked for; one or two can be run")
     batch, length, heads, _ = x.shape
-    ways = len(backwards)
-    wanted = {
-        "dt": (dt, (batch, length, ways, heads)),
-        "B": (B, (batch, length, B.shape[-1])),
-        "C": (C, tuple(B.shape)),
-    }
-    for name, (tensor, shape) in wanted.items():
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}; with x of {tuple(x.shape)} give {shape}")
-    if tuple(A.shape) not in {(ways, heads), (batch, ways, heads)}:
-        raise ValueError(f"A has the shape {tuple(A.shape)}; give ({ways}, {heads}) or ({batch}, {ways}, {heads})")
-    for name, tensor in {"x": x, "dt": dt, "A": A, "B": B, "C": C}.items():
-        if tensor.dtype not in _DTYPES:
-            raise ValueError(f"{name} is {tensor.dtype}; give one of {', '.join(map(str, _DTYPES))}")
+    ways, given = len(backwards), f"x of {tuple(x.shape)}"
+    if B.ndim != 3 or 0 in B.shape:
+        raise ValueError(f"B has the shape {tuple(B.shape)}; give (batch, length, state), none of them 0")
+    state = B.shape[2]
+    check_shape("dt", dt, (batch, length, ways, heads), given=given)
+    check_shape("A", A, (ways, heads), (batch, ways, heads), given=given)
+    check_shape("B", B, (batch, length, state), given=given)
+    check_shape("C", C, (batch, length, state), given=f"{given} and B of {tuple(B.shape)}")
+    check_kinds({"x": x, "dt": dt, "A": A, "B": B, "C": C})

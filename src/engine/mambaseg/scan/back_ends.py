@@ -83,15 +83,13 @@ def choose_back_end(name: str = "auto", device: torch.device | str = "cpu") -> s
     DeviceError
         If a back end is forced, by `name` or by the environment variable, and cannot run on `device`.
     """
-    device = torch.device(device)
+    device = _one_device(device)
     wanted = os.environ.get(ENVIRONMENT, "auto") if name == "auto" else name
     if wanted == "auto":
-        if device.type != "cuda":
-            return "torch"
-        return "triton" if _trial("triton", device) is None else "torch"
+        return _best(device)
     if wanted not in BACK_ENDS:
         raise DeviceError(f"there is no scan back end {wanted!r}; choose from auto, {', '.join(BACK_ENDS)}")
-    reason = _trial(wanted, device)
+    reason = _why_not(wanted, device)
     if reason is not None:
         raise DeviceError(f"the scan back end {wanted} cannot be used here: {reason}; use auto or torch")
     return wanted
@@ -99,7 +97,36 @@ def choose_back_end(name: str = "auto", device: torch.device | str = "cpu") -> s
 
 def explain_back_ends(device: torch.device | str = "cpu") -> dict[str, str]:
     """Return for each back end "works", or why not."""
-    return {name: _trial(name, torch.device(device)) or "works" for name in BACK_ENDS}
+    return {name: _why_not(name, _one_device(device)) or "works" for name in BACK_ENDS}
+
+
+def _one_device(device: torch.device | str) -> torch.device:
+    """Return a device by one name, so that it is tried once: "cuda" is one of its GPUs."""
+    device = torch.device(device)
+    if device.type == "cuda" and device.index is None and torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
+
+
+def _best(device: torch.device) -> str:
+    if device.type != "cuda":
+        return "torch"
+    reason = _why_not("triton", device)
+    if reason is not None:
+        _warn_once(device, reason)
+    return "triton" if reason is None else "torch"
+
+
+@cache
+def _warn_once(device: torch.device, reason: str) -> None:
+    logger.warning("the scan runs in plain torch on %s, which is slower: triton is not used, as %s", device, reason)
+
+
+def _why_not(name: str, device: torch.device) -> str | None:
+    try:
+        return _trial(name, device)
+    except torch.OutOfMemoryError:  # Not kept: it may pass when others have let go of the memory.
+        return f"there is no memory left on {device} for its trial"
 
 
 @cache
@@ -112,14 +139,13 @@ def _trial(name: str, device: torch.device) -> str | None:
         if reason is not None:
             return reason
         error = _disagreement(name, device)
-        bound = _TOLERANCE_TF32 if name == "mamba_ssm" else _TOLERANCE
-        reason = None if error < bound else f"its trial is off by {error:.1e}"
+    except torch.OutOfMemoryError:
+        raise
     except Exception as fault:  # A compiler, a driver, a library: anything may break here, and nothing has begun.
         words = (str(fault).strip() or "no reason given").splitlines()[0][:200]
-        reason = f"its trial failed ({type(fault).__name__}: {words})"
-    if reason is not None:
-        logger.warning("the scan's back end %s is not used: %s", name, reason)
-    return reason
+        return f"its trial failed ({type(fault).__name__}: {words})"
+    bound = _TOLERANCE_TF32 if name == "mamba_ssm" else _TOLERANCE
+    return None if error < bound else f"its trial is off by {error:.1e}"
 
 
 def _disagreement(name: str, device: torch.device) -> float:
@@ -134,6 +160,4 @@ def _disagreement(name: str, device: torch.device) -> float:
             inputs = [leaf.clone().requires_grad_() for leaf in leaves]
             y = BACK_ENDS[back_end].run(*inputs, (False, True))
             results.append([y.detach(), *torch.autograd.grad(y.square().sum(), inputs)])
-    return max(
-        float((one - other).norm() / other.norm().clamp(min=1e-12)) for one, other in zip(*results, strict=True)
-    )
+    return max(float((one - other).norm() / other.norm().clamp(min=1e-12)) for one, other in zip(*results, strict=True))

@@ -4,8 +4,8 @@ Inside a chunk of q steps the recurrence is a masked q x q matrix product; acros
 with one step per chunk, so it is solved by the same two ideas again, group by group. Nothing loops over time.
 
     time    |---- chunk 0 ----|---- chunk 1 ----|---- chunk 2 ----| ...
-    y     =   inside chunk      inside chunk      inside chunk           (`inside` @ x)
-            +                   C . carry 0       C . carry 1            (`carry`)
+    y     =   inside chunk      inside chunk      inside chunk           (`Chunks.inside` @ x)
+            +                   C . carry 0       C . carry 1            (`Way.carry`)
 
 A forward and a backward way fill the two triangles of one matrix, so that both cost one product inside a chunk and
 nothing is reversed. Gradients are written out: of all that autograd would keep, only the carried states are kept.
@@ -16,15 +16,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mambaseg.scan.chunks import Chunks, Way, by_head, cumulated, cut, inside, lowest, triangle_
+from mambaseg.scan.chunks import Chunks, Way, behind, by_head, cumulated, limit, triangle_
 
 CHUNK = {"cpu": 32}
-"""Steps per chunk by device type; 64 elsewhere. On a CPU 16 to 64 were tried: small products waste time, large ones too."""
+"""Steps per chunk by device type; 64 elsewhere. On a CPU 16 to 64 were tried: 32 was fastest."""
 
 
 def scan_chunked(
@@ -36,8 +35,11 @@ def scan_chunked(
     backwards: tuple[bool, ...] = (False,),
     chunk: int | None = None,
 ) -> Float[Tensor, "batch length head dim"]:
-    """Scan in one way, or in a forward and a backward one, added up; see `mambaseg.scan`. Any length, one dtype."""
+    """Scan in one or two ways, added up; see `mambaseg.scan`. Any length; one dtype."""
     size = chunk or CHUNK.get(x.device.type, 64)
+    if len(set(backwards)) < len(backwards):  # Two ways in one direction do not fill two triangles.
+        one, other = (scan_chunked(x, dt[:, :, [way]], A[:, [way]], B, C, backwards[:1], chunk) for way in (0, 1))
+        return one + other
     y: Tensor = _Scan.apply(x, dt, A, B, C, backwards, size)  # type: ignore[no-untyped-call]  # torch gives it no types
     return y
 
@@ -49,9 +51,9 @@ class _Scan(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backwards: tuple[bool, ...], size: int
     ) -> Tensor:
-        chunks = cut(x, dt, A, B, C, backwards, size)
-        decay, weight = inside(chunks.ways)
-        mixing = weight.mul_(decay).mul_(chunks.C @ chunks.B.transpose(-1, -2))
+        chunks = Chunks.cut(x, dt, A, B, C, backwards, size)
+        decay, weight = chunks.inside()
+        mixing = decay.mul_(weight).mul_(chunks.pairs())
         y = torch.bmm(mixing.flatten(0, 2), chunks.x)
         states = []
         for way in chunks.ways:
@@ -68,7 +70,7 @@ class _Scan(torch.autograd.Function):
         x, dt, A, B, C, *states = ctx.saved_tensors
         batch, length = x.shape[:2]
         with torch.autocast(x.device.type, enabled=False):
-            chunks, dy = cut(x, dt, A, B, C, ctx.backwards, ctx.size), by_head(dy, ctx.size)
+            chunks, dy = Chunks.cut(x, dt, A, B, C, ctx.backwards, ctx.size), by_head(dy, ctx.size)
             summed, dweight = _inside_gradients(chunks, dy)
             found = [
                 _way_gradients(chunks, way, rate, state, dy, dweight, summed)
@@ -88,13 +90,12 @@ def _tokens(y: Tensor, like: Tensor) -> Tensor:
 
 
 def _inside_gradients(chunks: Chunks, dy: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-    """Return the gradients of x, B and C inside chunks, and that of the weights which `inside` returns."""
-    decay, weight = inside(chunks.ways)
-    kernel = weight.mul_(decay)
-    pairs = chunks.C @ chunks.B.transpose(-1, -2)
+    """Return the gradients of x, B and C inside chunks, and those of the weights of `inside`."""
+    decay, weight = chunks.inside()
+    kernel, pairs = decay * weight, chunks.pairs()
     dx = torch.bmm((kernel * pairs).flatten(0, 2).transpose(1, 2), dy)
     dmixing = torch.bmm(dy, chunks.x.transpose(1, 2)).view_as(kernel)
-    dpairs = kernel.mul_(dmixing).sum(1, keepdim=True)
+    dpairs = chunks.masked_(kernel.mul_(dmixing).sum(1, keepdim=True))
     return (dx, dpairs.transpose(-1, -2) @ chunks.C, dpairs @ chunks.B), dmixing.mul_(pairs).mul_(decay)
 
 
@@ -111,14 +112,15 @@ def _way_gradients(
     dt, rate, back = way.dt, A[..., None, None], way.backwards
     dleft, dread, dthrough = _carried_gradients(chunks, way, state, dy, summed)
     here = triangle_(dweight.clone(), back, strict=True)
-    ddt = here.sum(-2).add_(dweight.diagonal(dim1=-2, dim2=-1)).add_(dleft)
+    ddt = here.sum(-2).mul_(way.lost).add_(dleft)
+    ddt.addcmul_(dweight.diagonal(dim1=-2, dim2=-1), chunks.ways[0].lost)
     # A step's decay acts on every pair j -> i of which it lies between. They are summed pair by pair: as a difference
     # of the sums over all i and all j, the gradients of fast decays would be lost among those of slow ones.
     earlier = triangle_(torch.ones_like(here[0, 0, 0]), not back, strict=True)
-    between = triangle_(here.mul_(dt.unsqueeze(-2)) @ earlier, back).sum(-2)
-    leaving = cumulated(F.pad(dleft * dt, (-1, 1) if back else (1, -1)), back)  # of what entered before each step
+    between = triangle_(here.mul_(way.weight()) @ earlier, back).sum(-2)
+    leaving = cumulated(behind(dleft * dt, back), back)  # of what entered before each step
     drate = between.add_(cumulated(dread, not back)).add_(leaving).add_(dthrough.unsqueeze(-1))
-    drate.mul_(dt * rate > lowest(dt))
+    drate.mul_(way.rate > -limit(dt))
     return ddt.addcmul_(drate, rate), drate.mul_(dt).sum((-2, -1))
 
 

@@ -16,6 +16,7 @@ networks of this project use `mambaseg.scan` instead.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 
 import torch
@@ -23,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mambaseg.errors import DeviceError
+from mambaseg.scan.checks import check_kinds, check_shape, check_values
 
 BACK_ENDS = ("auto", "torch", "mamba_ssm", "reference")
 CHUNK = 64
@@ -63,11 +65,11 @@ def selective_scan(
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If shapes do not fit, a dtype is not float16, bfloat16, float32 or float64, or a value is NaN or infinite.
     DeviceError
         If the back end is unknown or cannot run here.
     """
-    _check(u, delta, A, B, C)
+    _check(u, delta, A, B, C, {"D": D, "z": z, "delta_bias": delta_bias})
     if backend not in BACK_ENDS:
         raise DeviceError(f"there is no selective scan back end {backend!r}; choose from {', '.join(BACK_ENDS)}")
     if backend == "mamba_ssm":
@@ -132,27 +134,42 @@ def _by_mamba_ssm(
     delta_bias: Tensor | None,
     delta_softplus: bool,
 ) -> Tensor:
-    if importlib.util.find_spec("mamba_ssm") is None or not u.is_cuda:
-        missing = "runs on CUDA GPUs" if importlib.util.find_spec("mamba_ssm") else "is not installed"
-        raise DeviceError(f"the back end mamba_ssm cannot be used here: the package mamba-ssm {missing}; use torch")
+    missing = _missing_for_mamba_ssm(u.device)
+    if missing is not None:
+        raise DeviceError(f"the selective scan back end mamba_ssm cannot be used here: {missing}; use auto or torch")
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     y: Tensor = selective_scan_fn(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
     return y
 
 
-def _check(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:
-    """Refuse shapes that would be broadcast into something else."""
+def _missing_for_mamba_ssm(device: torch.device) -> str | None:
+    """Return what its kernel lacks here, None if nothing."""
+    if importlib.util.find_spec("mamba_ssm") is None:
+        return 'the package mamba-ssm is not installed (pip install "napari-mambaseg[mamba-ssm]")'
+    if device.type != "cuda":
+        return f"mamba-ssm runs on CUDA GPUs; the device is {device.type}"
+    try:
+        importlib.import_module("selective_scan_cuda")  # Built only where mamba-ssm was installed with a CUDA compiler.
+    except ImportError as fault:
+        return f"mamba-ssm was installed without its CUDA kernel ({fault})"
+    return None
+
+
+def _check(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, options: dict[str, Tensor | None]) -> None:
+    """Refuse what would be broadcast into something else, and values that would spread."""
     if u.ndim != 3 or 0 in u.shape:
         raise ValueError(f"u has the shape {tuple(u.shape)}; give (batch, channel, length), none of them 0")
     batch, channels, length = u.shape
-    state = A.shape[-1]
-    wanted = {
-        "delta": (delta, (batch, channels, length)),
-        "A": (A, (channels, state)),
-        "B": (B, (batch, state, length)),
-        "C": (C, (batch, state, length)),
-    }
-    for name, (tensor, shape) in wanted.items():
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} has the shape {tuple(tensor.shape)}; with u of {tuple(u.shape)} give {shape}")
+    if A.ndim != 2 or 0 in A.shape:
+        raise ValueError(f"A has the shape {tuple(A.shape)}; give (channel, state), none of them 0")
+    state, given = A.shape[1], {name: tensor for name, tensor in options.items() if tensor is not None}
+    shapes = {
+        "delta": (batch, channels, length), "A": (channels, state), "B": (batch, state, length),
+        "C": (batch, state, length), "D": (channels,), "z": (batch, channels, length), "delta_bias": (channels,),
+    }  # fmt: skip
+    tensors = {"u": u, "delta": delta, "A": A, "B": B, "C": C, **given}
+    for name in [name for name in shapes if name in tensors]:
+        check_shape(name, tensors[name], shapes[name], given=f"u of {tuple(u.shape)} and A of {tuple(A.shape)}")
+    check_kinds(tensors)
+    check_values(tensors)
