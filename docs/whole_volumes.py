@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WHERE = ("cpu", "gpu")
+QUIET = 0.7
+"""Of a machine that only measures, the load average is below this before it begins."""
 
 
 def machine(found: dict[str, Any]) -> str:
@@ -15,6 +17,8 @@ def machine(found: dict[str, Any]) -> str:
     facts = found["machine"]
     parts = [facts["gpu"]] if any(row["device"] == "cuda" for row in found.get("rows", [])) else []
     parts += [f"{facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads"]
+    if (found["load_average"] or 0) > QUIET:
+        parts.append(f"busy with other work too (load average {found['load_average']})")
     return f"{'; '.join(parts)}; torch {found['versions']['torch']}, {found['date'][:10]}, `{found['command']}`"
 
 
@@ -66,21 +70,26 @@ def growth_section(results: dict[str, dict[str, Any]], image: Path) -> list[str]
 
 
 def draw_growth(results: dict[str, dict[str, Any]], image: Path) -> None:
-    """Draw seconds and peak memory over voxels, both axes logarithmic: what grows as voxels do is a straight line."""
+    """Draw seconds and peak memory over voxels: of time the doublings, of memory what is there from the start."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.2), layout="constrained")
-    for axes, key, title, unit in zip(
-        figure.subplots(1, 2), ("seconds", "peak_bytes"), ("Time, s", "Peak memory, GB"), (1, 1e9), strict=True
-    ):
-        for found in results.values():
-            for device in dict.fromkeys(row["device"] for row in found["rows"]):
-                rows = [row for row in found["rows"] if row["device"] == device]
-                name = found["machine"]["gpu"] if device == "cuda" else f"CPU, {found['machine']['threads']} threads"
-                points = [row["voxels"] / 1e6 for row in rows], [row[key] / unit for row in rows]
-                axes.loglog(*points, marker="o", label=name)
-        axes.set(title=title, xlabel="million voxels")
-        axes.grid(alpha=0.3, which="both")
+    time, memory = figure.subplots(1, 2)
+    for found in results.values():
+        for device in dict.fromkeys(row["device"] for row in found["rows"]):
+            rows = [row for row in found["rows"] if row["device"] == device and row["dtype"] == "float32"]
+            name = found["machine"]["gpu"] if device == "cuda" else f"CPU, {found['machine']['threads']} threads"
+            voxels = [row["voxels"] / 1e6 for row in rows]
+            time.plot(voxels, [row["seconds"] for row in rows], marker="o", label=name)
+            memory.plot(voxels, [row["peak_bytes"] / 1e9 for row in rows], marker="o", label=name)
+    time.set(title="Time", ylabel="s", xlabel="million voxels")
+    time.loglog(base=2)
+    for axis in (time.xaxis, time.yaxis):
+        axis.set_major_formatter("{x:.3g}")
+    memory.margins(0.1)
+    memory.set(title="Peak memory", ylabel="GB", xlabel="million voxels", xlim=(0, None), ylim=(0, None))
+    for axes in (time, memory):
+        axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     image.parent.mkdir(exist_ok=True)
     figure.savefig(image, dpi=120, metadata={"Software": None})
