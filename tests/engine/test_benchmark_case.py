@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mambaseg import benchmark, benchmark_row, benchmark_volume
 from mambaseg import benchmark_growth as growth
-from mambaseg import benchmark_row, benchmark_volume
 from mambaseg.benchmark_case import benchmark_case, table
 from mambaseg.cli import main
 from mambaseg.errors import MambaSegError
@@ -140,6 +140,15 @@ def test_a_large_volume_of_int16_is_measured_on_demand(no_process, monkeypatch, 
     found = Job(lambda: growth.benchmark_growth("cpu", large=True, shape=SMALL)).run()
     assert (found["rows"][-1]["voxels"], found["rows"][-1]["dtype"]) == (48 * 44 * 50, "int16")
     assert found["command"] == "mambaseg benchmark growth --device cpu --large --json"
+
+
+def test_without_the_command_lines_packages_it_runs_as_a_module(no_process, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(benchmark_volume, "DATA", tmp_path)
+    monkeypatch.setattr(benchmark_volume, "SHAPE", SMALL)
+    benchmark.main(["case", "--device", "cpu"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["benchmark"] == "case"
+    assert [row["model"] for row in found["rows"]] == ["brain-tumour", "unet"]
 
 
 def test_a_tiled_head_goes_on_with_its_mirror_image(volume):

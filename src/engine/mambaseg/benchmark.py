@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mambaseg.errors import FileError, MambaSegError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Sequence
 
     from mambaseg.jobs import Progress
 
@@ -98,3 +99,21 @@ def _screen() -> tuple[str, ...]:
             "there is no screen (DISPLAY is not set) and no xvfb-run; run this in a desktop session, or install xvfb"
         )
     return _VIRTUAL_SCREEN
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one of `ENGINE` where the command line's own packages are missing: python -m mambaseg.benchmark case."""
+    from mambaseg.jobs import Job
+
+    parser = argparse.ArgumentParser(prog="python -m mambaseg.benchmark")
+    parser.add_argument("name", choices=ENGINE)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--large", action="store_true")
+    given = parser.parse_args(arguments)
+    task, _ = engine_benchmark(given.name, given.device, given.data, given.large)
+    sys.stdout.write(json.dumps({"benchmark": given.name, **Job(task).run()}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
