@@ -87,14 +87,13 @@ class Learner:
         run = self._run
         slices, labels, present = batch
         run.network.train()
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True), precision(run.device):
+        with precision(run.device):
             if run.device.type == "cuda":
                 slices = slices.contiguous(memory_format=torch.channels_last)
             outputs = run.network(slices, present)
         loss = self._total(outputs, labels)
         run.optimiser.zero_grad(set_to_none=True)
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            loss.backward()
+        loss.backward()
         nn.utils.clip_grad_norm_(run.network.parameters(), run.config.clip_norm)
         run.optimiser.step()
         return loss.detach()

@@ -90,8 +90,8 @@ def percentile(values: Float[Tensor, "n"], share: float) -> float:
         return float(np.percentile(values.numpy(), share))
     place = (len(values) - 1) * share / 100
     # Sorting keeps all of a GPU busy; what finds a single rank there does not.
-    low, *_, high = values.sort().values[int(place) : int(place) + 2].tolist()
-    return float(low + (high - low) * (place % 1))
+    pair = values.sort().values[int(place) : int(place) + 2].tolist()
+    return float(pair[0] + (pair[-1] - pair[0]) * (place % 1))
 
 
 def head_box(head: Bool[Tensor, "z y x"], margin: tuple[int, int]) -> tuple[slice, slice]:

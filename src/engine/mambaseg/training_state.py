@@ -64,15 +64,23 @@ def load_state(
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path} cannot be resumed ({reason}); start again without --resume") from None
     known = optimiser.state_dict()
+    moved = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in _below(tensors, "optimiser/").items():
         number, name = key.split("/")
-        state.setdefault(int(number), {})[name] = value
+        state.setdefault(int(number), {})[name] = _laid_out_as(moved[int(number)], value)
     optimiser.load_state_dict({**known, "state": state})
     sampler, noise = generators
     sampler.bit_generator.state = facts["sampler"]
     noise.set_state(tensors["noise"])
     return facts
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return a value with a parameter's strides, as fused optimisers want it; a file knows none."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, device="cpu", requires_grad=False).copy_(value)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
