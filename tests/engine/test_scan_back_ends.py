@@ -25,7 +25,8 @@ def gpu(monkeypatch):
     """A GPU of today with triton installed, as far as asking tells."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(back_ends.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(back_ends, "_disagreement", lambda name, device: 1e-7)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    monkeypatch.setattr(back_ends, "_disagreement", lambda *of: 1e-7)
 
 
 def test_an_unknown_back_end_is_refused_with_those_that_exist():
@@ -73,7 +74,7 @@ def without_triton(monkeypatch):
 
 def fails(fault):
     def trial(monkeypatch):
-        def broken(name, device):
+        def broken(*of):
             raise fault
 
         monkeypatch.setattr(back_ends, "_disagreement", broken)
@@ -83,12 +84,12 @@ def fails(fault):
 
 
 def wrong(monkeypatch):
-    monkeypatch.setattr(back_ends, "_disagreement", lambda name, device: 0.25)
+    monkeypatch.setattr(back_ends, "_disagreement", lambda *of: 0.25)
     return "its trial is off by 2.5e-01"
 
 
 def not_a_number(monkeypatch):
-    monkeypatch.setattr(back_ends, "_disagreement", lambda name, device: float("nan"))
+    monkeypatch.setattr(back_ends, "_disagreement", lambda *of: float("nan"))
     return "its trial is off by nan"
 
 
@@ -117,7 +118,7 @@ def test_a_gpu_that_does_not_fit_falls_back_with_one_warning(unfit, gpu, monkeyp
 
 
 def test_a_trial_without_memory_is_tried_again_later(gpu, monkeypatch, caplog):
-    def full(name, device):
+    def full(*of):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as now:
@@ -125,6 +126,35 @@ def test_a_trial_without_memory_is_tried_again_later(gpu, monkeypatch, caplog):
         assert choose_back_end("auto", "cuda") == "torch"
         assert "no memory left on cuda for its trial" in caplog.text
     assert choose_back_end("auto", "cuda") == "triton"
+
+
+def test_gradients_are_tried_only_for_who_wants_them(gpu, monkeypatch, caplog):
+    tried = []
+
+    def no_gradients(name, device, dtype, gradients):
+        tried.append(gradients)
+        return 0.5 if gradients else 1e-7
+
+    monkeypatch.setattr(back_ends, "_disagreement", no_gradients)
+    assert choose_back_end("auto", "cuda") == "triton"
+    assert tried and not any(tried)
+    assert choose_back_end("auto", "cuda", gradients=True) == "torch"
+    assert "triton is not used, as its trial is off by 5.0e-01" in caplog.text
+    assert choose_back_end("auto", "cuda") == "triton"
+    with pytest.raises(DeviceError, match="triton cannot be used here: its trial is off by"):
+        choose_back_end("triton", "cuda", gradients=True)
+
+
+def test_a_gpu_that_knows_bfloat16_is_tried_in_it_too(gpu, monkeypatch):
+    tried = []
+    monkeypatch.setattr(back_ends, "_disagreement", lambda name, device, dtype, gradients: tried.append(dtype) or 1e-2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert choose_back_end("auto", "cuda") == "torch"  # 1e-2 is too much for float32 …
+    assert tried == [torch.float32]
+    back_ends._trial.cache_clear()
+    errors = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
+    monkeypatch.setattr(back_ends, "_disagreement", lambda name, device, dtype, gradients: errors[dtype])
+    assert choose_back_end("auto", "cuda") == "triton"  # … but not for bfloat16.
 
 
 def test_the_trial_compares_values_and_gradients_with_the_torch_form(monkeypatch):
@@ -140,6 +170,7 @@ def test_the_trial_compares_values_and_gradients_with_the_torch_form(monkeypatch
     nothing = BACK_ENDS["torch"].missing
     for name, run in {"triton": off, "mamba_ssm": broken, "other": same}.items():
         monkeypatch.setitem(BACK_ENDS, name, BackEnd(run, BOTH, nothing))
+    assert back_ends._why_not("other", torch.device("cpu"), gradients=True) is None
     found = explain_back_ends()
     assert found.pop("triton").startswith("its trial is off by ")
     assert found == {

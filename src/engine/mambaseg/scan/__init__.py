@@ -88,7 +88,8 @@ def scan_ways(
 
 def _run(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, backwards: Sequence[bool], backend: str) -> Tensor:
     """Run a back end in float32 (float64 where `x` is), whatever autocast says: time steps span five decades."""
-    chosen = BACK_ENDS[choose_back_end(backend, x.device)]
+    gradients = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, dt, A, B, C))
+    chosen = BACK_ENDS[choose_back_end(backend, x.device, gradients)]
     exact = torch.float64 if x.dtype == torch.float64 else torch.float32
     A = A.expand(x.shape[0], -1, -1).to(exact)
     with torch.autocast(x.device.type, enabled=False):
