@@ -12,11 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +21,7 @@ from monai.losses import DiceCELoss
 from torch.profiler import ProfilerActivity, profile
 
 from mambaseg.augment import Augment
+from mambaseg.benchmark_machine import provenance
 from mambaseg.config import MambaSeg2dConfig, TrainConfig
 from mambaseg.learning import Learner
 from mambaseg.training_run import start_run
@@ -105,14 +102,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     out, device = parser.parse_args().out, torch.device("cuda")
-    commit = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True, check=False).stdout.strip()
     result = {
+        **provenance("benchmarks/training_speed.py OUT.json"),
         "protocol": __doc__,
-        "command": "benchmarks/training_speed.py OUT.json",
-        "commit": commit or None,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"gpu": torch.cuda.get_device_name(device)},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "monai")}},
         "rows": [measure(graphs, device) for graphs in (False, True)],
     }
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -14,6 +14,8 @@ from mambaseg import __version__
 
 _CHECKOUT = Path(__file__).parents[3]
 _CPUS = Path("/proc/cpuinfo")
+COMMIT = "MAMBASEG_COMMIT"
+"""The environment variable that names the commit where a copy of the checkout runs without git."""
 
 
 def provenance(command: str) -> dict[str, Any]:
@@ -44,9 +46,9 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that runs; None elsewhere."""
+    """Return the commit of the checkout that runs; where git does not tell, what `COMMIT` says."""
     if not (_CHECKOUT / ".git").exists():
-        return None
+        return os.environ.get(COMMIT)
     words = ["git", "-C", str(_CHECKOUT), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
