@@ -1,4 +1,4 @@
-"""Segment a synthetic head on the CPU and on a CUDA GPU; compare masks, seconds and memory; write a JSON file.
+"""Segment heads on the CPU and on a CUDA GPU; compare masks, seconds and memory; write a JSON file.
 
 Usage: gpu_segment.py OUT.json
 
@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from mambaseg.benchmark_machine import provenance
+from mambaseg.benchmark_volume import case_volume
 from mambaseg.jobs import Job
 from mambaseg.registry import load_model
 from mambaseg.segment import segment
@@ -79,10 +76,17 @@ def room_for(more: float) -> Iterator[None]:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def measure(name: str, model: Checkpoint) -> dict:
+def heads() -> Iterator[tuple[str, Volume]]:
+    """Return synthetic heads with three channels, and a patient's FLAIR where real data is beside the checkout."""
+    for name, (shape, spacing) in SHAPES.items():
+        yield f"synthetic, {name}", synthetic_brain(seed=0, shape=shape, spacing_mm=spacing).volume
+    patient, facts = case_volume()
+    if "synthetic" not in facts["source"]:
+        yield facts["source"], patient
+
+
+def measure(brain: Volume, model: Checkpoint) -> dict:
     """Return all figures of one head."""
-    shape, spacing = SHAPES[name]
-    brain = synthetic_brain(seed=0, shape=shape, spacing_mm=spacing).volume
     on_cpu = run(brain, model, "cpu")
     first = run(brain, model, "cuda")
     torch.cuda.reset_peak_memory_stats()
@@ -97,8 +101,8 @@ def measure(name: str, model: Checkpoint) -> dict:
         none = run(brain, model, "cuda")
     rows = {"cpu": on_cpu, "gpu_first": first, "gpu_warm_last": warm[-1], "gpu_little": little, "gpu_none": none}
     return {
-        "shape": shape,
-        "spacing_mm": spacing,
+        "shape": brain.shape,
+        "spacing_mm": [float(step) for step in brain.spacing_mm],
         "channels": brain.channels,
         "backend": first[0].backend,
         "gpu_warm_seconds_median": {"runs": WARM_RUNS, "total": round(median, 3), "network": round(network, 3)},
@@ -109,37 +113,17 @@ def measure(name: str, model: Checkpoint) -> dict:
     }
 
 
-def processor() -> str:
-    """Return the CPU's name, where Linux tells it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def main() -> None:
     """Measure all heads."""
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     out = parser.parse_args().out
     model = load_model()
-    gpu = torch.cuda.get_device_properties(0)
     result = {
-        "protocol": "one synthetic head, segmented whole with probabilities; bfloat16 outside the scan on the GPU",
-        "command": "gpu_segment.py OUT.json",
-        "commit": subprocess.run(["git", "describe", "--always"], capture_output=True, text=True).stdout.strip(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": {
-            "gpu": gpu.name,
-            "gpu_memory_gb": round(gpu.total_memory / 1e9, 1),
-            "cpu": f"{processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "cuda": torch.version.cuda,
-            **{package: version(package) for package in ("torch", "monai", "numpy")},
-        },
+        **provenance("benchmarks/gpu_segment.py OUT.json"),
+        "protocol": "each head segmented whole with probabilities; bfloat16 outside the scan on the GPU",
         "model": model.title,
-        "heads": {name: measure(name, model) for name in SHAPES},
+        "heads": {name: measure(brain, model) for name, brain in heads()},
     }
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from whole_volumes import WHERE, case_section, cold_section, growth_section
+from whole_volumes import WHERE, case_section, cold_section, growth_section, machine
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "benchmarks" / "results"
@@ -82,24 +82,45 @@ def scan_cpu_section() -> list[str]:
     return [*lines, ""]
 
 
-def segment_section() -> list[str]:
-    """Whole volumes on GPUs."""
+def same_mask_section() -> list[str]:
+    """A GPU's mask beside the CPU's, with little and no memory too."""
+    lines = ["## The same mask on a GPU", ""]
+    for found in those_there("gpu_segment.json").values():
+        lines += [
+            f"{machine(found, gpu=True)}. With probabilities; `little`: a third of the memory that a run takes.",
+            "",
+            "| volume | run | on | equal voxels | largest difference of a probability | said |",
+            "|---|---|---|---|---|---|",
+        ]
+        for name, head in found["heads"].items():
+            for run, row in head["runs"].items():
+                cells = [f"{name}, {'×'.join(map(str, head['shape']))}", run.replace("_", " "), row["device"]]
+                cells += [f"{row['equal_share']:.6f}", str(row["largest_difference_of_probability"])]
+                cells += ["; ".join(warning for warning in row["warnings"] if "GPU" in warning)]
+                lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def training_section() -> list[str]:
+    """Steps a second before and after."""
+    results = those_there("training_gpu_before.json", "training_gpu.json")
+    if not results:
+        return []
     lines = [
-        "## Whole volumes on a GPU",
+        "## Training",
         "",
-        "Synthetic heads with three channels, from volume to labels with probabilities, beside the same machine's CPU "
-        "(`benchmarks/gpu_segment.py`). Seconds; warm is the median of five.",
+        "The shipped network, batches of 32 slices of 256×256 with 9 channels, drawn and augmented on the GPU "
+        "(`benchmarks/training_speed.py`); the aim is 50 steps a second. Busy: what the kernels of a step take, of its "
+        "time.",
         "",
-        "| GPU | head | back end | warm, in all | warm, network | CPU, network | equal voxels |",
+        "| GPU | commit | launched | steps a second | a step, ms | GPU busy | augmentation, ms |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name in ("gpu_segment.json", "gpu_segment_h200.json"):
-        found = read(name)
-        for head in found["heads"].values():
-            warm, runs = head["gpu_warm_seconds_median"], head["runs"]
-            cells = [found["machine"]["gpu"], "×".join(map(str, head["shape"])), head["backend"], warm["total"]]
-            cells += [warm["network"], runs["cpu"]["seconds"]["network"], f"{runs['gpu_warm_last']['equal_share']:.6f}"]
-            lines.append(f"| {' | '.join(map(str, cells))} |")
+    for found in results.values():
+        for row in found["rows"]:
+            cells = [found["machine"]["gpu"], str(found["commit"]), row["launched"], f"{row['steps_per_second']:.1f}"]
+            cells += [f"{row['step_ms']:.1f}", f"{row['gpu_busy_share']:.0%}", f"{row['augmentation_ms']:.1f}"]
+            lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
 
@@ -126,7 +147,8 @@ def main() -> None:
     case, growth = (those_there(*(f"{kind}_{where}.json" for where in WHERE)) for kind in ("case", "growth"))
     cold = those_there("cold_start.json").get("cold_start.json")
     whole = [*case_section(case), *growth_section(growth, HERE / "images" / "growth.png"), *cold_section(cold)]
-    text = "\n".join([*head, *whole, *scan_section(), *scan_cpu_section(), *segment_section(), *paint_section()])
+    scans = [*scan_section(), *scan_cpu_section()]
+    text = "\n".join([*head, *whole, *scans, *same_mask_section(), *training_section(), *paint_section()])
     (HERE / "performance.md").write_text(text, encoding="utf-8")
 
 

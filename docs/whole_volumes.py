@@ -12,10 +12,10 @@ QUIET = 0.7
 """Of a machine that only measures, the load average is below this before it begins."""
 
 
-def machine(found: dict[str, Any]) -> str:
-    """Return what ran, in words."""
+def machine(found: dict[str, Any], gpu: bool = False) -> str:
+    """Return what ran, in words; `gpu` says that one did, where no row does."""
     facts = found["machine"]
-    parts = [facts["gpu"]] if any(row["device"] == "cuda" for row in found.get("rows", [])) else []
+    parts = [facts["gpu"]] if gpu or any(row["device"] == "cuda" for row in found.get("rows", [])) else []
     parts += [f"{facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads"]
     if (found["load_average"] or 0) > QUIET:
         parts.append(f"busy with other work too (load average {found['load_average']})")
