@@ -141,6 +141,14 @@ def unknown_back_end(folder):
     return [image(folder), "--backend", "magic"], r"no scan back end 'magic'"
 
 
+def back_end_that_needs_a_gpu(folder):
+    return [image(folder), "--backend", "triton"], r"triton cannot be used here: (the package triton|Triton's kernels)"
+
+
+def back_end_not_installed(folder):
+    return [image(folder), "--backend", "mamba_ssm"], r"mamba_ssm cannot be used here: .* mamba-ssm is not installed"
+
+
 def missing_output_folder(folder):
     return [image(folder), "-o", str(folder / "nowhere" / "mask.nii.gz")], r"nowhere"
 
@@ -176,8 +184,9 @@ BAD = [
     zero_size_axis, complex_numbers, colours, singular_affine, spacing_that_is_not_a_number, mostly_nan,
     constant_required_channel, wrong_number_of_channels, unknown_channel_name, channel_given_twice,
     optional_channel_alone, volumes_that_do_not_overlap, unknown_model, damaged_weights, slice_that_does_not_exist,
-    unknown_back_end, missing_output_folder, output_equal_to_an_input, output_of_an_unknown_kind,
-    mask_and_probabilities_in_one_file, cuda_that_is_absent, no_output, unknown_option,
+    unknown_back_end, back_end_that_needs_a_gpu, back_end_not_installed, missing_output_folder,
+    output_equal_to_an_input, output_of_an_unknown_kind, mask_and_probabilities_in_one_file, cuda_that_is_absent,
+    no_output, unknown_option,
 ]  # fmt: skip
 
 
