@@ -24,40 +24,40 @@ def those_there(*names: str) -> dict[str, dict[str, Any]]:
 
 
 def scan_section() -> list[str]:
-    """The scan's back ends side by side."""
-    found = read("scan_h200.json")
-    machine, bandwidth = found["machine"]["device"].removeprefix("GPU: "), found["copy_bytes_per_second"] / 1e12
+    """The scan's kernels beside mamba-ssm's, on a GPU."""
+    ours, beside = read("scan_h100.json"), read("scan_h100_mamba_ssm.json")
+    theirs = {(*shape_of(row), row["backend"]): row for row in beside["rows"]}
     lines = [
         "## The scan",
         "",
-        f"{machine}, torch {found['versions']['torch']}, {found['date'][:10]}, `{found['command']}`.",
-        "bfloat16, 16 states.",
-        "Medians in ms, cold L2 cache, replayed from CUDA graphs; the floor is moving inputs and output once at the",
-        f"measured {bandwidth:.2f} TB/s. `torch` computes in float32.",
+        f"{ours['machine']['gpu']}, torch {ours['versions']['torch']}, {ours['date']}, bfloat16, 16 states, one way. "
+        f"{ours['protocol']}",
         "",
-        "| batch, channels, length | head | floor | triton: forward | and backward | torch: forward | and backward |",
-        "|---|---|---|---|---|---|---|",
+        f"The columns of mamba-ssm are from one run beside `triton` as it was at commit {beside['commit']} (before); "
+        f"`triton` is as of commit {ours['commit']}, in another run on another card of the same type. Forward, and "
+        "forward with backward, in ms; over: forward over the floor (aim: 2 at lengths from 65536).",
+        "",
+        "| batch, channels, length | head | floor | triton | over | before | `mamba_chunk_scan_combined` | "
+        "`selective_scan_fn` |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    rows = {(row["batch"], row["channels"], row["length"], row["backend"]): row for row in found["rows"]}
-    for shape in dict.fromkeys(key[:3] for key in rows):
-        ours, torch = rows[(*shape, "triton")], rows[(*shape, "torch")]
-        keys = ("ms_forward", "ms_forward_and_backward")
-        figures = [ours["floor_ms"], *(one[key] for one in (ours, torch) for key in keys)]
-        cells = [", ".join(map(str, shape)), str(ours["headdim"]), *(f"{figure:.4f}" for figure in figures)]
+    for row in ours["rows"]:
+        shape = shape_of(row)
+        cells = [", ".join(map(str, shape)), str(row["headdim"]), f"{row['floor_ms']:.4f}", both(row)]
+        cells += [f"{row['ms_forward'] / row['floor_ms']:.1f}"]
+        cells += [both(theirs.get((*shape, name))) for name in ("triton", "mamba_ssm", "mamba1_selective")]
         lines.append(f"| {' | '.join(cells)} |")
-    ours = [row for key, row in rows.items() if key[-1] == "triton"]
-    eager = sorted(row["ms_forward_eager"] for row in ours)
-    over = sorted(row["ms_forward"] / row["floor_ms"] for row in ours if row["length"] >= 65536)
-    lines += [
-        "",
-        f"The relative error of `triton` against float64 is at most {max(row['max_error'] for row in ours):.1e} here.",
-        "Called from Python instead of from a graph, a forward pass takes",
-        f"{eager[0]:.2f} to {eager[-1]:.2f} ms: launching costs more than scanning. At lengths from 65536 it needs",
-        f"{over[0]:.1f} to {over[-1]:.1f} times the floor; the aim is twice.",
-        "mamba-ssm's kernels have not been measured in the same run yet.",
-        "",
-    ]
-    return lines
+    return [*lines, ""]
+
+
+def shape_of(row: dict[str, Any]) -> tuple[int, int, int]:
+    """Return batch, channels, length."""
+    return row["batch"], row["channels"], row["length"]
+
+
+def both(row: dict[str, Any] | None) -> str:
+    """Return forward, and forward with backward; nothing if it was not measured."""
+    return f"{row['ms_forward']:.4f}, {row['ms_forward_and_backward']:.3f}" if row else "not measured"
 
 
 def scan_cpu_section() -> list[str]:
