@@ -29,15 +29,9 @@ def tiles(case: Case) -> int:
 
 SMALL = [case for case in CASES if tiles(case) <= FEW]
 LONG = [case for case in CASES if case.length == 1000 and case.state == 4]
-# TODO: where all steps are fast, A's gradient is summed from terms far larger than itself; chunked.py shows how not to.
-INEXACT = pytest.mark.xfail(strict=True, reason="A's gradient where all steps are fast: 7e-4")
 
 
-def marked(case: Case) -> object:
-    return pytest.param(case, marks=INEXACT) if (case.steps, case.length) == ("fast", 32) else case
-
-
-@pytest.mark.parametrize("case", map(marked, SMALL + LONG), ids=str)
+@pytest.mark.parametrize("case", SMALL + LONG, ids=str)
 def test_values_and_gradients_agree_with_the_reference(case):
     for name, error in errors(scan_triton, case, torch.float32).items():
         assert error < 1e-4, name

@@ -1,8 +1,11 @@
 """The scan as Triton kernels: three phases, so that the sequence is split over the whole GPU (SSD, arXiv 2405.21060).
 
-    1  gains     each span's own contribution to the state at its end        grid: spans x batch x heads x ways
-    2  carry     the state that enters each span, by a parallel scan         grid: batch x heads x ways x parts of a state
-    3  outputs   what is read, inside chunks of Q steps and from the carry   grid: spans x batch x groups of heads
+    1  gains     each span's own contribution to the state at its end        grid: spans x heads, batch, ways
+    2  carry     the state that enters each span, by a parallel scan         grid: batch x ways, heads, parts of a state
+    3  outputs   what is read, inside chunks of Q steps and from the carry   grid: spans x groups of heads, batch
+
+Heads of a span run side by side, as they share its rows; phase 3 begins where phase 1 ended, which the cache still
+holds.
 
 A span is SUB chunks of Q steps. A sequence of one span needs only phase 3. A way is one direction of scanning; all
 count time in their own order, in which a step `tau` lies in row `tau` or, backwards, in row `padded - 1 - tau`. So
@@ -80,8 +83,8 @@ def gains(
     LOW: tl.constexpr, PRECISION: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Phase 1. As the adjoint it runs against the way's time, with dy for x, C for B and no dt."""
-    span, bh, way = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    batch, head = bh // heads, bh % heads
+    here, batch, way = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    span, head = here // heads, here % heads
     backwards = tl.where(way == 0, BACK0, BACK1)
     sign = tl.where(backwards, -1, 1)
     n, p, q = tl.arange(0, N), tl.arange(0, P), tl.arange(0, Q)
@@ -169,9 +172,10 @@ def outputs(
     LOW: tl.constexpr, PRECISION: tl.constexpr, EVEN: tl.constexpr,
 ):  # fmt: skip
     """Phase 3. ALONE: one span is the whole sequence, so that nothing enters it. TOGETHER heads share B and C."""
-    here, group = tl.program_id(0), tl.program_id(1)
     groups = heads // TOGETHER
-    batch, head = group // groups, (group % groups) * TOGETHER
+    program = tl.program_id(0)
+    here, head = spans - 1 - program // groups, (program % groups) * TOGETHER
+    batch = tl.num_programs(1) - 1 - tl.program_id(1)
     n, p, q = tl.arange(0, N), tl.arange(0, P), tl.arange(0, Q)
     item = batch.to(tl.int64)
     for way in tl.static_range(WAYS):
@@ -250,6 +254,7 @@ def gradients(
     n, p, q = tl.arange(0, N), tl.arange(0, P), tl.arange(0, Q)
     b_base = b_ptr + batch.to(tl.int64) * b_b
     c_base = c_ptr + batch.to(tl.int64) * c_b
+    earlier = tl.where(q[:, None] < q[None, :], 1.0, 0.0)
     for way in tl.static_range(WAYS):
         backwards = BACK0 if way == 0 else BACK1
         span = spans - 1 - here if backwards else here
@@ -277,7 +282,11 @@ def gradients(
             tile = place.to(tl.int64) * (N * P) + n[:, None] * P + p[None, :]
             entering = tl.load(state_ptr + tile)
             leaving = tl.load(adjoint_ptr + tile)
-            difference = total[:, None] - total[None, :]
+            if LOW:
+                difference = total[:, None] - total[None, :]
+            else:  # Summed from one step to the other: after fast steps the totals have lost a slow one's digits.
+                later = tl.where(q[:, None] > q[None, :], rate[:, None], 0.0)
+                difference = tl.dot(1.0 - earlier, later, input_precision=PRECISION)
             decays = _exp2(tl.where(q[:, None] >= q[None, :], difference, float("-inf")))
             carried, until_end = _exp2(total), _exp2(all_of_it - total)
             if LOW:
@@ -301,19 +310,19 @@ def gradients(
             # The gradient of a decay is a small difference of large sums: these parts of it are never rounded.
             from_entering = tl.dot(dy, tl.trans(entering), input_precision=PRECISION) * carried[:, None]
             from_leaving = tl.dot(x, tl.trans(leaving), input_precision=PRECISION) * (until_end * dt)[:, None]
-            gained = tl.trans(b.to(tl.float32) * (until_end * dt)[:, None])
-            own = tl.dot(gained, x, input_precision=PRECISION)
             dc += from_entering
             db += from_leaving
-            # Pairs that a step's decay lies between: readers from it on less writers from it on, and those who cross
-            # the chunk's end both ways, <S, R>.
-            pairs = cb * decays * dt[None, :] * pair
-            reads = tl.sum(pairs, 1) + tl.sum(from_entering * c.to(tl.float32), 1)
-            writes = tl.sum(pairs, 0) + tl.sum(from_leaving * b.to(tl.float32), 1)
-            balance = reads - writes
-            after = entering * _exp2(all_of_it) + own
-            crossing = tl.sum(tl.sum(after * leaving, 1), 0)
-            d_rate = tl.sum(balance, 0) - tl.cumsum(balance, 0) + balance + crossing
+            # A step's decay lies between a writer before it and a reader from it on: both in the chunk, one of them,
+            # or none. Each kind is summed pair by pair; as a difference of sums over all readers and all writers, the
+            # gradients of fast decays would be lost among far larger terms.
+            pairs = tl.where(q[:, None] > q[None, :], cb * decays * dt[None, :] * pair, 0.0)
+            before = tl.dot(pairs, earlier, input_precision=PRECISION)  # of each reader: what was written before a step
+            between = tl.sum(tl.where(q[:, None] >= q[None, :], before, 0.0), 0)
+            reads = tl.sum(from_entering * c.to(tl.float32), 1)
+            writes = tl.sum(from_leaving * b.to(tl.float32), 1)
+            between += tl.sum(tl.where(q[:, None] >= q[None, :], reads[:, None], 0.0), 0)
+            between += tl.sum(earlier * writes[:, None], 0)
+            d_rate = between + tl.sum(tl.sum(entering * leaving, 1), 0) * _exp2(all_of_it)
             d_rate = tl.where(dt * decay * LOG2E > FLOOR, d_rate, 0.0)
             direct = tl.sum(x * g, 1)
             at = (batch.to(tl.int64) * length + rows) * (WAYS * HEADS) + way * HEADS + head

@@ -111,7 +111,7 @@ class _Scan(torch.autograd.Function):
         alone = layout.spans == 1
         states = y if alone else _entering(layout, x, dt, A, B, backwards, options)
         together = 2 if layout.heads % 2 == 0 and layout.spans * layout.batch * layout.heads >= _PLENTY else 1
-        kernels.outputs[(layout.spans, layout.batch * layout.heads // together)](
+        kernels.outputs[(layout.spans * layout.heads // together, layout.batch)](
             x, dt, A, B, C, states, y,
             *x.stride()[:3], *dt.stride(), *A.stride(), *B.stride()[:2], *C.stride()[:2], *y.stride()[:3],
             layout.length, layout.spans, layout.heads, layout.state, layout.dim,
@@ -157,7 +157,7 @@ def _entering(
     """Return the state that enters each span, or the adjoint that leaves it."""
     states, logs = layout.states(x)
     chunk = min(_GAIN_CHUNK, CHUNK * layout.sub)
-    kernels.gains[(layout.spans, layout.batch * layout.heads, layout.ways)](
+    kernels.gains[(layout.spans * layout.heads, layout.batch, layout.ways)](
         x, dt, A, B, states, logs,
         *x.stride()[:3], *dt.stride(), *A.stride(), *B.stride()[:2],
         layout.length, layout.spans, layout.heads, layout.ways, layout.state, layout.dim,
