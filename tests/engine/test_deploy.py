@@ -4,12 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from mambaseg.config import MambaSeg2dConfig, UNetConfig
+from mambaseg.config import MambaSeg2dConfig, SeedMambaUNetConfig, SeedUNetConfig, Twin2dConfig, UNetConfig
 from mambaseg.network import build
 from mambaseg.network.deploy import deploy
 
 TINY = MambaSeg2dConfig(widths=(4, 8, 8, 8, 8), depths=(1, 1, 1, 2, 1), head_dim=4, state=4)
-SMALL_UNET = UNetConfig(widths=(4, 8, 8))
+SMALL = {
+    "mambaseg-2d": TINY,
+    "twin-2d": Twin2dConfig(widths=(4, 8, 8, 8, 8), depths=(1, 1, 1, 2, 1)),
+    "unet": UNetConfig(widths=(4, 8, 8)),
+    "seed-unet": SeedUNetConfig(widths=(4, 8, 8)),
+    "seed-mambaunet": SeedMambaUNetConfig(side=48, width=16, depth=2, state=4),
+}
+LEFT = {"mambaseg-2d": 3, "twin-2d": 3, "unet": 0, "seed-unet": 10, "seed-mambaunet": 0}
+"""Norms before a padded convolution have to stay: those of 7x7 blocks, and all of a U-Net's that follow the ReLU."""
 CPU = torch.device("cpu")
 
 
@@ -27,19 +35,18 @@ def trained(config):
 def inputs(config, slices=2):
     generator = torch.Generator().manual_seed(1)
     seen = config.channels * (2 * config.neighbours + 1)
-    return torch.rand(slices, seen, 32, 48, generator=generator), torch.tensor([[1.0, 0.0, 1.0]] * slices)
+    rows = getattr(config, "side", 32)
+    return torch.rand(slices, seen, rows, 48, generator=generator), torch.tensor([[1.0, 0.0, 1.0]] * slices)
 
 
-@pytest.mark.parametrize("config", [TINY, SMALL_UNET], ids=["mambaseg-2d", "unet"])
+@pytest.mark.parametrize("name", SMALL)
 @pytest.mark.parametrize("assumed", [True, False])
-def test_a_deployed_network_gives_the_same_logits_without_its_norms(config, assumed):
-    network, (slices, present) = trained(config), inputs(config)
+def test_a_deployed_network_gives_the_same_logits_without_its_norms(name, assumed):
+    network, (slices, present) = trained(SMALL[name]), inputs(SMALL[name])
     ready = deploy(network, CPU, present[0] if assumed else None)
     with torch.no_grad():
         torch.testing.assert_close(ready(slices, present)[0], network(slices, present)[0], atol=1e-4, rtol=1e-4)
-    left = sum(isinstance(module, nn.BatchNorm2d) for module in ready.modules())
-    depthwise = sum(isinstance(m, nn.Conv2d) and m.kernel_size == (7, 7) for m in ready.modules())
-    assert left == depthwise  # A norm before a padded convolution has to stay.
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in ready.modules()) == LEFT[name]
 
 
 def test_deploying_leaves_the_network_as_it_was():

@@ -100,3 +100,5 @@ def test_dtypes_devices_and_values_that_cannot_be_used_are_named():
     u[0, 1, 2] = math.nan
     with pytest.raises(ValueError, match="u has values that are NaN or infinite"):
         selective_scan(u, delta, A, B, C)
+    spread = selective_scan(u, delta, A, B, C, look_for_nan=False)[0]  # as networks call it
+    assert spread[1, 2:].isnan().all() and not spread[0].isnan().any()

@@ -87,4 +87,4 @@ def test_a_unet_is_trained_by_its_name_and_segments(data_set, nifti, tmp_path, c
 def test_an_unknown_network_is_refused_with_those_that_there_are(data_set, tmp_path, capsys):
     code, printed = run(["train", data_set, "--network", "vnet", "--out", tmp_path / "run"], capsys)
     assert code == 2
-    assert printed.err == "mambaseg: there is no network 'vnet'; choose from mambaseg-2d, unet\n"
+    assert printed.err == f"mambaseg: there is no network 'vnet'; choose from {', '.join(NETWORKS)}\n"

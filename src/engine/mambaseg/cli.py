@@ -108,7 +108,9 @@ def segment(
 def train(
     dataset: Annotated[Path, typer.Argument(help="A folder in nnU-Net's raw layout with a splits.json.")],
     out: Annotated[Path, typer.Option(help="The folder of this run.")],
-    network: Annotated[str, typer.Option(help="mambaseg-2d, or unet to compare with.")] = "mambaseg-2d",
+    network: Annotated[
+        str, typer.Option(help="mambaseg-2d; to compare with: twin-2d, unet, seed-unet, seed-mambaunet.")
+    ] = "mambaseg-2d",
     name: Annotated[str, typer.Option(help="The new model's name.")] = "model",
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in OUT.")] = False,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Config(BaseModel):
@@ -13,55 +16,108 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class MambaSeg2dConfig(Config):
-    """The network `mambaseg-2d`."""
+class SlicesConfig(Config):
+    """What the settings of every network hold."""
 
-    name: Literal["mambaseg-2d"] = "mambaseg-2d"
-    channels: int = Field(3, ge=1)
-    """MRI channels."""
-    labels: int = Field(1, ge=1)
-    """Classes but background; one logit each."""
-    neighbours: int = Field(1, ge=0)
-    """Slices seen on either side of the one that is segmented."""
-    widths: tuple[int, ...] = (16, 32, 64, 64, 112)
-    """Feature channels at strides 1, 2, 4, ..."""
-    depths: tuple[int, ...] = (1, 1, 2, 2, 2)
-    """Encoder blocks at each stride."""
-    scan_from: int = 3
-    """The first stage whose blocks mix with the scan; those before mix with convolutions."""
-    state: int = 16
-    """Size N of the scan's state."""
-    head_dim: int = 16
-    """Features that share one decay; divides the widths of the scanning stages."""
-
-    @model_validator(mode="after")
-    def _stages_agree(self) -> MambaSeg2dConfig:
-        if len(self.widths) != len(self.depths):
-            raise ValueError(f"widths {self.widths} and depths {self.depths} must have the same length")
-        odd = [width for width in self.widths[self.scan_from :] if width % self.head_dim]
-        if odd:
-            raise ValueError(f"scanning stages have the widths {odd}; give multiples of head_dim {self.head_dim}")
-        return self
-
-
-class UNetConfig(Config):
-    """The network `unet`: the classic U-Net, to compare others with."""
-
-    name: Literal["unet"] = "unet"
     channels: int = Field(3, ge=1)
     """MRI channels."""
     labels: int = Field(1, ge=1)
     """Classes but background; one logit each."""
     neighbours: int = Field(0, ge=0)
     """Slices seen on either side of the one that is segmented."""
+
+
+class UShapeConfig(SlicesConfig):
+    """What `mambaseg-2d` and its twin have in common."""
+
+    neighbours: int = Field(1, ge=0)
+    widths: tuple[int, ...] = (16, 32, 64, 64, 112)
+    """Feature channels at strides 1, 2, 4, ..."""
+    depths: tuple[int, ...] = (1, 1, 2, 2, 2)
+    """Encoder blocks at each stride."""
+    scan_from: int = 3
+    """The first stage whose blocks mix with the scan; those before mix with convolutions."""
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> UShapeConfig:
+        if len(self.widths) != len(self.depths):
+            raise ValueError(f"widths {self.widths} and depths {self.depths} must have the same length")
+        return self
+
+
+class MambaSeg2dConfig(UShapeConfig):
+    """The network `mambaseg-2d`."""
+
+    name: Literal["mambaseg-2d"] = "mambaseg-2d"
+    state: int = 16
+    """Size N of the scan's state."""
+    head_dim: int = 16
+    """Features that share one decay; divides the widths of the scanning stages."""
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> MambaSeg2dConfig:
+        odd = [width for width in self.widths[self.scan_from :] if width % self.head_dim]
+        if odd:
+            raise ValueError(f"scanning stages have the widths {odd}; give multiples of head_dim {self.head_dim}")
+        return self
+
+
+class Twin2dConfig(UShapeConfig):
+    """The network `twin-2d`: `mambaseg-2d` with a convolution where that scans."""
+
+    name: Literal["twin-2d"] = "twin-2d"
+    kernel: int = Field(7, ge=1)
+    """Rows and columns of the depthwise convolution in the scan's place; odd."""
+
+    @model_validator(mode="after")
+    def _has_a_middle(self) -> Twin2dConfig:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} has no middle; give an odd one, such as {self.kernel + 1}")
+        return self
+
+
+class UNetConfig(SlicesConfig):
+    """The network `unet`: the classic U-Net, to compare others with."""
+
+    name: Literal["unet"] = "unet"
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)
     """Feature channels at strides 1, 2, 4, ..."""
 
 
-NetworkConfig: TypeAlias = Annotated[MambaSeg2dConfig | UNetConfig, Field(discriminator="name")]
+class SeedUNetConfig(SlicesConfig):
+    """The network `seed-unet`: the U-Net of the work that this project grew from."""
+
+    name: Literal["seed-unet"] = "seed-unet"
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Feature channels at strides 1, 2, 4, ..."""
+
+
+class SeedMambaUNetConfig(SlicesConfig):
+    """The network `seed-mambaunet`: the Mamba network of the work that this project grew from."""
+
+    name: Literal["seed-mambaunet"] = "seed-mambaunet"
+    side: int = Field(256, ge=16, multiple_of=16)
+    """Rows and columns of every slice: each of its patches of 16 x 16 pixels has a learned position."""
+    width: int = Field(256, ge=16, multiple_of=16)
+    """Features of a token."""
+    depth: int = Field(6, ge=1)
+    """Blocks."""
+    state: int = Field(16, ge=1)
+    """Size N of the scan's state."""
+
+
+NetworkConfig: TypeAlias = Annotated[
+    MambaSeg2dConfig | Twin2dConfig | UNetConfig | SeedUNetConfig | SeedMambaUNetConfig, Field(discriminator="name")
+]
 """Settings of any network; `name` tells which."""
-NETWORKS: dict[str, type[MambaSeg2dConfig] | type[UNetConfig]] = {"mambaseg-2d": MambaSeg2dConfig, "unet": UNetConfig}
-"""What can be trained, by name; the first is the default."""
+NETWORKS: dict[str, Callable[[], NetworkConfig]] = {
+    "mambaseg-2d": MambaSeg2dConfig,
+    "twin-2d": Twin2dConfig,
+    "unet": UNetConfig,
+    "seed-unet": SeedUNetConfig,
+    "seed-mambaunet": SeedMambaUNetConfig,
+}
+"""Default settings of what can be trained, by name; the first is the default."""
 
 
 class PrepareConfig(Config):

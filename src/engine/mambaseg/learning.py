@@ -53,6 +53,7 @@ class Learner:
     def learn(self, batch: Batch) -> Tensor:
         """Take one step and return the loss, without waiting for the device."""
         self._run.set_rate()
+        self._run.seed_dropout()
         self._taken += 1
         if not self._graphs or self._taken <= _ORDINARY:
             loss = self._step(batch)

@@ -61,6 +61,10 @@ class TrainingRun:
             else:
                 group["lr"] = self.rate
 
+    def seed_dropout(self) -> None:
+        """Let this step's dropout, which draws from torch's own generator, depend on nothing but seed and step."""
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+
     def update_average(self) -> None:
         """Let the average follow; the first time it becomes the network."""
         self.average.update_parameters(self.network)
@@ -97,7 +101,7 @@ def start_run(settings: NetworkConfig, config: TrainConfig, device: torch.device
     )
 
 
-def _optimiser(network: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+def _optimiser(network: SegmentationNetwork, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
     """Return AdamW; on CUDA such that its step can be part of a graph, with a rate that can be changed in place."""
     groups = _groups(network, config.weight_decay)
     if device.type != "cuda":
@@ -107,10 +111,11 @@ def _optimiser(network: nn.Module, config: TrainConfig, device: torch.device) ->
     return torch.optim.AdamW(groups, lr=groups[0]["lr"], fused=True, capturable=True)
 
 
-def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weights of convolutions decay; norms, biases and the scan's rates and steps do not."""
-    decaying = [p for p in network.parameters() if p.ndim > 2]
-    others = [p for p in network.parameters() if p.ndim <= 2]
+def _groups(network: SegmentationNetwork, decay: float) -> list[dict[str, Any]]:
+    """Tell weights that decay from those that do not."""
+    decaying = network.decaying()
+    apart = {id(parameter) for parameter in decaying}
+    others = [parameter for parameter in network.parameters() if id(parameter) not in apart]
     return [{"params": decaying, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 

@@ -57,7 +57,7 @@ def deploy(
 def _to_bfloat16(network: nn.Module) -> None:
     """Convert what multiplies features; the scan's rates and steps and the norms that are left keep their digits."""
     for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.LayerNorm)):
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.LayerNorm)):
             module.to(torch.bfloat16)
 
 

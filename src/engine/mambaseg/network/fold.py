@@ -17,7 +17,7 @@ def fold_sequences(network: nn.Module) -> None:
     """Fold the norms that stand right beside a convolution in an `nn.Sequential`."""
     for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         for place, (one, other) in enumerate(pairwise(list(sequence))):
-            if isinstance(one, nn.Conv2d) and isinstance(other, nn.BatchNorm2d):
+            if isinstance(one, (nn.Conv2d, nn.ConvTranspose2d)) and isinstance(other, nn.BatchNorm2d):
                 fold_after(one, other)
                 sequence[place + 1] = nn.Identity()
             elif isinstance(one, nn.BatchNorm2d) and isinstance(other, nn.Conv2d) and other.kernel_size == (1, 1):
@@ -25,11 +25,12 @@ def fold_sequences(network: nn.Module) -> None:
                 sequence[place] = nn.Identity()
 
 
-def fold_after(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+def fold_after(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
     """Let a convolution do what the norm after it does."""
     scale, shift = scale_and_shift(norm)
     bias = scale.new_zeros(len(scale)) if conv.bias is None else conv.bias
-    conv.weight.mul_(scale[:, None, None, None])
+    # A transposed convolution's weights have what comes out on their second axis.
+    conv.weight.mul_(scale[:, None, None] if isinstance(conv, nn.ConvTranspose2d) else scale[:, None, None, None])
     conv.bias = nn.Parameter(bias * scale + shift, requires_grad=False)
 
 

@@ -24,14 +24,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mambaseg.network.fold import fold_after, fold_before, fold_sequences, scale_and_shift
-from mambaseg.network.segmentation_network import SegmentationNetwork
+from mambaseg.network.segmentation_network import SegmentationNetwork, halved_between
 from mambaseg.scan import scan_ways
 
 if TYPE_CHECKING:
-    from mambaseg.config import MambaSeg2dConfig
+    from collections.abc import Callable
+
+    from mambaseg.config import MambaSeg2dConfig, Twin2dConfig
 
 
-class ScanMixer(nn.Module):
+class GatedMixer(nn.Module):
+    """A mixer whose first step, `enter`, is pointwise."""
+
+    enter: nn.Conv2d
+
+
+class ScanMixer(GatedMixer):
     """Mix all tokens of a slice by a state space scan in two directions."""
 
     def __init__(self, width: int, config: MambaSeg2dConfig, by_columns: bool) -> None:
@@ -101,7 +109,7 @@ class Block(nn.Module):
 
     def fold_norms(self) -> None:
         """Let the mixer's first step, if it is pointwise, do what the norm before it does."""
-        if isinstance(self.mixer, ScanMixer) and isinstance(self.norm_mixer, nn.BatchNorm2d):
+        if isinstance(self.mixer, GatedMixer) and isinstance(self.norm_mixer, nn.BatchNorm2d):
             fold_before(self.norm_mixer, self.mixer.enter)
             self.norm_mixer = nn.Identity()
 
@@ -124,12 +132,20 @@ def _conv(before: int, after: int) -> list[nn.Module]:
     return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
 
 
-class MambaSeg2d(SegmentationNetwork):
-    """U-shaped network of 2-D slices with a scan at strides 8 and 16."""
+class UShape(SegmentationNetwork):
+    """U-shaped network of 2-D slices, whatever mixes its features at strides 8 and 16.
 
-    config: MambaSeg2dConfig
+    Parameters
+    ----------
+    config
+        Its settings.
+    mixer
+        Makes what mixes there, given the width and whether a block is the second, fourth, ... of its stage.
+    """
 
-    def __init__(self, config: MambaSeg2dConfig) -> None:
+    config: MambaSeg2dConfig | Twin2dConfig
+
+    def __init__(self, config: MambaSeg2dConfig | Twin2dConfig, mixer: Callable[[int, bool], GatedMixer]) -> None:
         super().__init__()
         self.config = config
         widths, slices = config.widths, 2 * config.neighbours + 1
@@ -140,7 +156,7 @@ class MambaSeg2d(SegmentationNetwork):
         self.up, self.decoder = nn.ModuleList(), nn.ModuleList()
         for stage in range(1, len(widths)):
             self.down.append(nn.Conv2d(widths[stage - 1], widths[stage], 2, stride=2))
-            blocks = [_block(config, stage, number) for number in range(config.depths[stage])]
+            blocks = [_block(config, mixer, stage, number) for number in range(config.depths[stage])]
             self.encoder.append(nn.Sequential(*blocks))
         for stage in range(len(widths) - 2, 0, -1):
             self.up.append(nn.Conv2d(widths[stage + 1], widths[stage], 1))
@@ -148,6 +164,11 @@ class MambaSeg2d(SegmentationNetwork):
         self.up.append(nn.Conv2d(widths[1], widths[0], 1))
         self.decoder.append(nn.Sequential(*_conv(widths[0], widths[0])))
         self.heads = nn.ModuleList(nn.Conv2d(width, config.labels, 1) for width in widths[:3])
+
+    @property
+    def multiple(self) -> int:
+        """Rows and columns are padded to a multiple of this: the slices are halved between any two widths."""
+        return halved_between(self.config.widths)
 
     def use_back_end(self, name: str) -> None:
         """Run every scan on the back end `name`; "auto" is the default."""
@@ -210,9 +231,20 @@ def _depthwise(width: int) -> Block:
     return Block(width, nn.Conv2d(width, width, 7, padding=3, groups=width))
 
 
-def _block(config: MambaSeg2dConfig, stage: int, number: int) -> nn.Module:
+def _block(
+    config: MambaSeg2dConfig | Twin2dConfig, mixer: Callable[[int, bool], GatedMixer], stage: int, number: int
+) -> nn.Module:
     """The encoder block of a stage."""
     width = config.widths[stage]
     if stage >= config.scan_from:
-        return Block(width, ScanMixer(width, config, by_columns=bool(number % 2)))
+        return Block(width, mixer(width, bool(number % 2)))
     return Residual(width) if stage == 1 else _depthwise(width)
+
+
+class MambaSeg2d(UShape):
+    """U-shaped network with a scan at strides 8 and 16."""
+
+    config: MambaSeg2dConfig
+
+    def __init__(self, config: MambaSeg2dConfig) -> None:
+        super().__init__(config, lambda width, by_columns: ScanMixer(width, config, by_columns))

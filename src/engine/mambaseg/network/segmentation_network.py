@@ -21,14 +21,18 @@ class SegmentationNetwork(nn.Module, ABC):
     config: NetworkConfig
 
     @property
+    @abstractmethod
     def multiple(self) -> int:
-        """Rows and columns are padded to a multiple of this: the slices are halved between any two widths."""
-        return int(2 ** (len(self.config.widths) - 1))
+        """Rows and columns are padded to a multiple of this."""
 
     @property
     def dtype(self) -> torch.dtype:
         """What its convolutions compute in."""
         return next(self.parameters()).dtype
+
+    def decaying(self) -> list[nn.Parameter]:
+        """Return what weight decay holds small: weights of convolutions, no norms, biases, rates or steps of scans."""
+        return [parameter for parameter in self.parameters() if parameter.ndim > 2]
 
     def fold_norms(self) -> None:
         """Fold norms into convolutions; from then on the network can only predict (`deploy`)."""
@@ -54,6 +58,11 @@ class SegmentationNetwork(nn.Module, ABC):
         present
             1 where a channel exists, else 0; a missing channel's slices are 0.
         """
+
+
+def halved_between(widths: tuple[int, ...]) -> int:
+    """Return the multiple of a network that halves its slices between any two widths."""
+    return int(2 ** (len(widths) - 1))
 
 
 def parameter_count(network: nn.Module) -> int:

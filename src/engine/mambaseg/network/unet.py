@@ -22,28 +22,33 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mambaseg.network.segmentation_network import SegmentationNetwork
+from mambaseg.network.segmentation_network import SegmentationNetwork, halved_between
 
 if TYPE_CHECKING:
-    from mambaseg.config import UNetConfig
+    from mambaseg.config import SeedUNetConfig, UNetConfig
 
 
 class UNet(SegmentationNetwork):
     """U-Net; it has no scan, and a missing channel is nothing but zeros to it."""
 
-    config: UNetConfig
+    config: UNetConfig | SeedUNetConfig
 
-    def __init__(self, config: UNetConfig) -> None:
+    def __init__(self, config: UNetConfig | SeedUNetConfig) -> None:
         super().__init__()
         self.config = config
         widths = config.widths
         seen = config.channels * (2 * config.neighbours + 1)
-        self.contract = nn.ModuleList(_block(before, after) for before, after in pairwise((seen, *widths)))
+        self.contract = nn.ModuleList(self._block(before, after) for before, after in pairwise((seen, *widths)))
         self.pool = nn.MaxPool2d(2)
         steps = list(pairwise(reversed(widths)))
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for coarse, fine in steps)
-        self.expand = nn.ModuleList(_block(2 * fine, fine) for _, fine in steps)
+        self.expand = nn.ModuleList(self._block(2 * fine, fine) for _, fine in steps)
         self.head = nn.Conv2d(widths[0], config.labels, 1)
+
+    @property
+    def multiple(self) -> int:
+        """Rows and columns are padded to a multiple of this: the slices are halved between any two widths."""
+        return halved_between(self.config.widths)
 
     def use_back_end(self, name: str) -> None:
         """Do nothing: there is no scan."""
@@ -60,11 +65,9 @@ class UNet(SegmentationNetwork):
             u = block(torch.cat([skips.pop(), up(u)], dim=1))
         return [self.head(u)]
 
+    def _block(self, before: int, after: int) -> nn.Sequential:
+        """Two 3x3 convolutions, each with norm and ReLU."""
+        return nn.Sequential(*self._conv(before, after), *self._conv(after, after))
 
-def _block(before: int, after: int) -> nn.Sequential:
-    """Two 3x3 convolutions, each with norm and ReLU."""
-    return nn.Sequential(*_conv(before, after), *_conv(after, after))
-
-
-def _conv(before: int, after: int) -> list[nn.Module]:
-    return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+    def _conv(self, before: int, after: int) -> list[nn.Module]:
+        return [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]

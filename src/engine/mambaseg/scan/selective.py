@@ -42,6 +42,7 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
     backend: str = "auto",
+    look_for_nan: bool = True,
 ) -> Tensor:
     """Run Mamba-1's scan; means the same as `selective_scan_fn` of mamba-ssm.
 
@@ -56,6 +57,8 @@ def selective_scan(
     backend
         "auto" and "torch": exact, in chunks, everywhere. "mamba_ssm": its CUDA kernel. "reference": step by step in
         float64, for tests.
+    look_for_nan
+        Whether to refuse NaN and infinity. On a GPU that waits, and no CUDA graph can hold it: networks leave it out.
 
     Returns
     -------
@@ -65,11 +68,12 @@ def selective_scan(
     Raises
     ------
     ValueError
-        If shapes do not fit, a dtype is not float16, bfloat16, float32 or float64, or a value is NaN or infinite.
+        If shapes do not fit, a dtype is not float16, bfloat16, float32 or float64, or a value is NaN or infinite
+        and `look_for_nan` is set.
     DeviceError
         If the back end is unknown or cannot run here.
     """
-    _check(u, delta, A, B, C, {"D": D, "z": z, "delta_bias": delta_bias})
+    _check(u, delta, A, B, C, {"D": D, "z": z, "delta_bias": delta_bias}, look_for_nan)
     if backend not in BACK_ENDS:
         raise DeviceError(f"there is no selective scan back end {backend!r}; choose from {', '.join(BACK_ENDS)}")
     if backend == "mamba_ssm":
@@ -156,7 +160,15 @@ def _missing_for_mamba_ssm(device: torch.device) -> str | None:
     return None
 
 
-def _check(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, options: dict[str, Tensor | None]) -> None:
+def _check(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    options: dict[str, Tensor | None],
+    look_for_nan: bool,
+) -> None:
     """Refuse what would be broadcast into something else, and values that would spread."""
     if u.ndim != 3 or 0 in u.shape:
         raise ValueError(f"u has the shape {tuple(u.shape)}; give (batch, channel, length), none of them 0")
@@ -172,4 +184,5 @@ def _check(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, options: d
     for name in [name for name in shapes if name in tensors]:
         check_shape(name, tensors[name], shapes[name], given=f"u of {tuple(u.shape)} and A of {tuple(A.shape)}")
     check_kinds(tensors)
-    check_values(tensors)
+    if look_for_nan:
+        check_values(tensors)
