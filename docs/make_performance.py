@@ -66,19 +66,19 @@ def scan_cpu_section() -> list[str]:
     lines = [
         "## The scan on a CPU",
         "",
-        f"{found['machine']['device']}, torch {found['versions']['torch']}, {found['date'][:10]}, float32,",
-        f"`{found['command']}`. Medians in ms. `mamba1_reference` is Mamba-1's recurrence, step by step;",
+        f"{machine(found)}; float32. Medians in ms. `mamba1_reference` is Mamba-1's published recurrence, step by step; "
         "the aim is 40 times.",
         "",
-        "| batch, channels, length | torch: forward | and backward | mamba1_reference: forward | times |",
-        "|---|---|---|---|---|",
+        "| batch, channels, length | ways | torch: forward | and backward | mamba1_reference: forward | times |",
+        "|---|---|---|---|---|---|",
     ]
-    rows = {(row["batch"], row["channels"], row["length"], row["backend"]): row for row in found["rows"]}
-    for shape in dict.fromkeys(key[:3] for key in rows):
-        ours, loop = rows[(*shape, "torch")], rows[(*shape, "mamba1_reference")]
-        figures = (ours["ms_forward"], ours["ms_forward_and_backward"], loop["ms_forward"])
-        cells = [", ".join(map(str, shape)), *(f"{figure:.2f}" for figure in figures)]
-        lines.append(f"| {' | '.join(cells)} | {figures[2] / figures[0]:.0f} |")
+    loops = {(*shape_of(row), row["ways"]): row for row in found["rows"] if row["backend"] == "mamba1_reference"}
+    for row in (row for row in found["rows"] if row["backend"] == "torch"):
+        loop = loops.get((*shape_of(row), row["ways"]))
+        cells = [", ".join(map(str, shape_of(row))), str(row["ways"]), f"{row['ms_forward']:.2f}"]
+        cells += [f"{row['ms_forward_and_backward']:.2f}"]
+        cells += [f"{loop['ms_forward']:.1f}", f"{loop['ms_forward'] / row['ms_forward']:.0f}"] if loop else ["", ""]
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
 
