@@ -66,8 +66,8 @@ def scan_cpu_section() -> list[str]:
     lines = [
         "## The scan on a CPU",
         "",
-        f"{machine(found)}; float32. Medians in ms. `mamba1_reference` is Mamba-1's published recurrence, step by step; "
-        "the aim is 40 times.",
+        f"{machine(found)}; float32. Medians in ms. `mamba1_reference` is Mamba-1's published recurrence, step by "
+        "step; the aim is 40 times.",
         "",
         "| batch, channels, length | ways | torch: forward | and backward | mamba1_reference: forward | times |",
         "|---|---|---|---|---|---|",
