@@ -68,3 +68,18 @@ def test_a_label_on_another_grid_is_refused(data_set):
     nib.save(nib.Nifti1Image(np.zeros((40, 36, 5), np.uint8), np.eye(4)), path)
     with pytest.raises(DataSetError, match=r"does not lie on the grid of its image \(40, 36, 6\)"):
         load_case(read_data_set(data_set).splits["train"][0])
+
+
+def test_a_case_is_a_patient_of_its_own_unless_splits_says_otherwise(data_set):
+    assert [case.patient for case in read_data_set(data_set).splits["train"]] == ["case0", "case1", "case2"]
+    change(data_set, "splits.json", patients={"case0": "anna", "case2": "anna"})
+    assert [case.patient for case in read_data_set(data_set).splits["train"]] == ["anna", "case1", "anna"]
+
+
+def test_a_patient_with_cases_in_two_splits_is_refused(data_set):
+    change(data_set, "splits.json", patients={"case0": "anna", "case3": "anna"})
+    with pytest.raises(DataSetError, match=r"the patient anna has cases in 'train' and in 'val' of splits\.json; keep"):
+        read_data_set(data_set)
+    change(data_set, "splits.json", patients=["anna"])
+    with pytest.raises(DataSetError, match=r"has a list under 'patients'; give an object \{case: patient\}, or leave"):
+        read_data_set(data_set)

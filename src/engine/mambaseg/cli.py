@@ -118,16 +118,24 @@ def train(
     batch: Annotated[int, typer.Option(min=1)] = 32,
     learning_rate: Annotated[float, typer.Option(min=1e-8)] = 1.5e-3,
     seed: int = 0,
+    fold: Annotated[str | None, typer.Option(help="K/N: hold the K-th of N folds of patients back as val.")] = None,
+    over: Annotated[str | None, typer.Option(help="What --fold divides: train, the default, or all cases.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a network on a data set; the split is by patient."""
     from mambaseg.config import NETWORKS, TrainConfig
+    from mambaseg.folds import parse_fold
     from mambaseg.train import train as task
 
+    if over is not None and fold is None:
+        raise MambaSegError(f"--over {over} says what is divided into folds; give --fold K/N with it")
+    parts = None if fold is None else parse_fold(fold)
     if network not in NETWORKS:
         raise MambaSegError(f"there is no network {network!r}; choose from {', '.join(NETWORKS)}")
     config = TrainConfig(steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
-    checkpoint = _run(lambda: task(dataset, out, NETWORKS[network](), config, None, name, device, resume))
+    settings = NETWORKS[network]()
+    options: dict[str, Any] = {"name": name, "device": device, "resume": resume, "fold": parts, "over": over or "train"}
+    checkpoint = _run(lambda: task(dataset, out, settings, config, **options))
     card = checkpoint.card.model_dump(mode="json")
     figures = ", ".join(f"{key} {figure['value']}" for key, figure in card["metrics"].items())
     _print(card, as_json, f"{checkpoint.title} in {out}: {card['parameters']} parameters, {figures}")

@@ -1,4 +1,8 @@
-"""Data sets in nnU-Net's raw layout: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json, splits.json."""
+"""Data sets in nnU-Net's raw layout: imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json, splits.json.
+
+splits.json lists cases under "train", "val" and any other name. A patient with several cases is told by an object
+"patients" in it, {CASE: PATIENT}; a case that is not there is a patient of its own.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The files of one patient; a channel without a file is missing."""
+    """The files of one scan of a patient; a channel without a file is missing."""
 
     name: str
     images: dict[str, Path]
     label: Path
+    patient: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,7 @@ class DataSet:
     labels: dict[int, str]
     """Value and name, background left out."""
     splits: dict[str, tuple[Case, ...]]
-    """Patient-level: no case stands in two splits."""
+    """Patient-level: no patient has cases in two splits."""
 
 
 def read_data_set(folder: Path) -> DataSet:
@@ -59,9 +64,11 @@ def read_data_set(folder: Path) -> DataSet:
             'labels {"background": 0, name: 1}'
         ) from None
     channels = tuple(numbered[n].lower() for n in sorted(numbered))
+    listed = _json(folder / "splits.json")
+    patients = _patients(folder, listed.pop("patients", {}))
     splits = {
-        name: tuple(_case(folder, str(case), channels, ending) for case in cases)
-        for name, cases in _json(folder / "splits.json").items()
+        name: tuple(_case(folder, str(case), channels, ending, patients) for case in cases)
+        for name, cases in listed.items()
     }
     _check_splits(folder, splits)
     return DataSet(folder, channels, labels, splits)
@@ -95,7 +102,18 @@ def check_label_values(label: LabelMap, data_set: DataSet, case: Case) -> None:
         )
 
 
-def _case(folder: Path, name: str, channels: tuple[str, ...], ending: str) -> Case:
+def _patients(folder: Path, given: object) -> dict[str, str]:
+    """Return who each case belongs to, where splits.json says so."""
+    if not isinstance(given, dict):
+        kind = type(given).__name__
+        raise DataSetError(
+            f"{folder / 'splits.json'} has a {kind} under 'patients'; give an object {{case: patient}}, or leave it "
+            "out where every case is a patient"
+        )
+    return {str(case): str(patient) for case, patient in given.items()}
+
+
+def _case(folder: Path, name: str, channels: tuple[str, ...], ending: str, patients: dict[str, str]) -> Case:
     """Find the files of a case."""
     paths = {c: folder / "imagesTr" / f"{name}_{n:04d}{ending}" for n, c in enumerate(channels)}
     images = {channel: path for channel, path in paths.items() if path.is_file()}
@@ -104,7 +122,7 @@ def _case(folder: Path, name: str, channels: tuple[str, ...], ending: str) -> Ca
         absent = label if images else next(iter(paths.values()))
         where = absent.relative_to(folder)
         raise DataSetError(f"the case {name} of splits.json has no file {where}; add it or remove the case")
-    return Case(name, images, label)
+    return Case(name, images, label, patients.get(name, name))
 
 
 def _check_splits(folder: Path, splits: dict[str, tuple[Case, ...]]) -> None:
@@ -113,12 +131,18 @@ def _check_splits(folder: Path, splits: dict[str, tuple[Case, ...]]) -> None:
         if not splits.get(needed):
             raise DataSetError(f"{folder / 'splits.json'} has no cases under {needed!r}; list one patient at least")
     seen: dict[str, str] = {}
+    whose: dict[str, str] = {}
     for split, cases in splits.items():
         for case in cases:
             if case.name in seen:
                 raise DataSetError(
                     f"the case {case.name} stands in {seen[case.name]!r} and in {split!r} of splits.json; keep each "
                     "patient in one split"
+                )
+            if whose.setdefault(case.patient, split) != split:
+                raise DataSetError(
+                    f"the patient {case.patient} has cases in {whose[case.patient]!r} and in {split!r} of splits.json; "
+                    "keep each patient in one split"
                 )
             seen[case.name] = split
 

@@ -21,8 +21,10 @@ from mambaseg.config import MambaSeg2dConfig, NetworkConfig, PrepareConfig, Trai
 from mambaseg.data_set import DataSet, read_data_set
 from mambaseg.device import choose_device
 from mambaseg.errors import DataSetError
+from mambaseg.folds import describe_fold, hold_out
 from mambaseg.jobs import Progress
 from mambaseg.learning import Learner
+from mambaseg.recipe import recipe_sha256
 from mambaseg.slice_bank import SliceBank, fill_bank
 from mambaseg.training_run import TrainingRun, check_out, resume_run, save_run, start_run
 from mambaseg.validate import validate
@@ -43,6 +45,8 @@ def train(
     name: str = "model",
     device: str = "auto",
     resume: bool = False,
+    fold: tuple[int, int] | None = None,
+    over: str = "train",
 ) -> Generator[Progress, None, Checkpoint]:
     """Train on the `train` cases of a data set; `val` cases are scored, never learned from.
 
@@ -60,6 +64,10 @@ def train(
         "auto", "cpu", "cuda" or "mps".
     resume
         Go on from the last saved state in `out`; the run is then the same as one without a break.
+    fold
+        K and N: the patients of the K-th of N folds become `val`, the others `train` (`hold_out`).
+    over
+        What is divided into folds: the "train" cases, or "all".
 
     Raises
     ------
@@ -68,6 +76,10 @@ def train(
     """
     config, chosen, out = config or TrainConfig(), choose_device(device), Path(out)
     data_set = read_data_set(Path(folder))
+    facts: dict[str, Any] = {}
+    if fold is not None:
+        data_set = hold_out(data_set, fold, over)
+        facts["fold"] = describe_fold(data_set, fold, over)
     check_out(out, resume)
     channels = tuple(Channel(name=c, required=i == 0) for i, c in enumerate(data_set.channels))
     settings = (network or MambaSeg2dConfig()).model_copy(
@@ -78,12 +90,12 @@ def train(
     check = yield from fill_bank(data_set, data_set.splits["val"], channels, prepare, chosen)
     if not learn.tumour.size:
         raise DataSetError(f"no train case of {folder} has a label; at least one must show what to learn")
-    run = start_run(settings, config, chosen)
+    run = start_run(settings, config, chosen, recipe_sha256(config, prepare, data_set))
     if resume:
         resume_run(run, out)
     out.mkdir(parents=True, exist_ok=True)
     yield from _steps(run, learn, check, channels, out)
-    card = _card(name, data_set, channels, settings, prepare, run)
+    card = _card(name, data_set, channels, settings, prepare, run, facts)
     return save_checkpoint(make_checkpoint(card, run.averaged), out)
 
 
@@ -143,8 +155,9 @@ def _card(
     settings: NetworkConfig,
     prepare: PrepareConfig,
     run: TrainingRun,
+    facts: dict[str, Any],
 ) -> Card:
-    """Return the card of the finished run."""
+    """Return the card of the finished run; `facts` are further ones of its training."""
     scored = next((row for row in reversed(run.log) if "val_dice" in row), {})
     return Card(
         name=name,
@@ -157,15 +170,23 @@ def _card(
             for number, (value, label) in enumerate(sorted(data_set.labels.items()))
         ),
         parameters=0,
-        training_data=f"{data_set.folder.name}: {len(data_set.splits['train'])} train cases",
+        training_data=f"{data_set.folder.name}: {len(data_set.splits['train'])} train cases{_of_fold(facts)}",
         training={
             "config": run.config.model_dump(),
+            "recipe_sha256": run.recipe,
+            **facts,
             "seconds": round(run.seconds, 1),
             "device": torch.cuda.get_device_name() if run.device.type == "cuda" else run.device.type,
             "versions": {"python": platform.python_version(), **{p: version(p) for p in ("torch", "monai", "numpy")}},
         },
         metrics=_metrics(scored, len(data_set.splits["val"])),
     )
+
+
+def _of_fold(facts: Mapping[str, Any]) -> str:
+    """Say which fold was held out, if one was."""
+    fold = facts.get("fold")
+    return f", all but fold {fold['number']}/{fold['of']} over {fold['over']}" if fold else ""
 
 
 def _metrics(scored: Mapping[str, float], cases: int) -> dict[str, Any]:

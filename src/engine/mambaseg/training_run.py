@@ -39,6 +39,8 @@ class TrainingRun:
     sampler: np.random.Generator
     noise: torch.Generator
     device: torch.device
+    recipe: str = ""
+    """`recipe_sha256` of what it learns from and how."""
     step: int = 0
     seconds: float = 0.0
     log: list[dict[str, float]] = field(default_factory=list)
@@ -83,7 +85,7 @@ class TrainingRun:
         return module
 
 
-def start_run(settings: NetworkConfig, config: TrainConfig, device: torch.device) -> TrainingRun:
+def start_run(settings: NetworkConfig, config: TrainConfig, device: torch.device, recipe: str = "") -> TrainingRun:
     """Return a run at step 0: everything random comes from the seed."""
     torch.manual_seed(config.seed)
     network = build(settings).to(device)
@@ -98,6 +100,7 @@ def start_run(settings: NetworkConfig, config: TrainConfig, device: torch.device
         sampler=np.random.default_rng(config.seed),
         noise=torch.Generator(device).manual_seed(config.seed),
         device=device,
+        recipe=recipe,
     )
 
 
@@ -143,6 +146,7 @@ def save_run(run: TrainingRun, out: Path) -> None:
         "seconds": run.seconds,
         "log": run.log,
         "config": run.config.model_dump(mode="json"),
+        "recipe": run.recipe,
     }
     save_state(out / STATE, facts, run.modules, run.optimiser, (run.sampler, run.noise))
 
@@ -153,12 +157,17 @@ def resume_run(run: TrainingRun, out: Path) -> None:
     Raises
     ------
     FileError
-        If it was started with other settings.
+        If it was started with other settings or on other cases.
     ModelError
         If its state is damaged.
     """
     facts = load_state(out / STATE, run.modules, run.optimiser, (run.sampler, run.noise))
     _check_config(out, facts["config"], run.config)
+    if facts.get("recipe", run.recipe) != run.recipe:
+        raise FileError(
+            f"the run in {out} was started on other cases, or they were prepared in another way; resume with the same "
+            "data set, fold and settings"
+        )
     run.step, run.seconds, run.log = facts["step"], facts["seconds"], facts["log"]
 
 
