@@ -35,8 +35,7 @@ def trained(config):
 def inputs(config, slices=2):
     generator = torch.Generator().manual_seed(1)
     seen = config.channels * (2 * config.neighbours + 1)
-    rows = getattr(config, "side", 32)
-    return torch.rand(slices, seen, rows, 48, generator=generator), torch.tensor([[1.0, 0.0, 1.0]] * slices)
+    return torch.rand(slices, seen, 32, 48, generator=generator), torch.tensor([[1.0, 0.0, 1.0]] * slices)
 
 
 @pytest.mark.parametrize("name", SMALL)

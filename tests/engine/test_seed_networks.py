@@ -41,8 +41,8 @@ def test_slices_give_logits_of_their_size_while_training_too_and_every_parameter
     torch.manual_seed(0)
     network = build(config)
     for mode in (network.eval(), network.train()):
-        logits = mode(torch.randn(2, 3, 48, 48), torch.ones(2, 3))
-        assert [tuple(one.shape) for one in logits] == [(2, 1, 48, 48)]
+        logits = mode(torch.randn(2, 3, 32, 48), torch.ones(2, 3))
+        assert [tuple(one.shape) for one in logits] == [(2, 1, 32, 48)]
     logits[0].square().mean().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -53,11 +53,22 @@ def test_a_norm_of_the_seeds_unet_stands_behind_the_relu_of_a_convolution_with_b
     assert build(TINY_UNET).contract[0][0].bias is not None
 
 
-def test_slices_of_another_size_are_refused():
+def test_smaller_slices_are_laid_in_the_middle_where_the_positions_of_heads_are():
+    torch.manual_seed(0)
+    network, small, present = build(TINY).eval(), torch.rand(2, 3, 16, 32), torch.ones(2, 3)
+    middle = torch.zeros(2, 3, 48, 48)
+    middle[:, :, 16:32, 8:40] = small
+    with torch.no_grad():
+        found, whole = network(small, present)[0], network(middle, present)[0]
+    assert found.shape == (2, 1, 16, 32)
+    assert torch.equal(found, whole[:, :, 16:32, 8:40])
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(272, 256), (256, 512)])
+def test_larger_slices_are_refused(rows, columns):
     network = build(SeedMambaUNetConfig(width=16, depth=1))
-    assert network.multiple == 256
-    with pytest.raises(VolumeError, match=r"knows slices of up to 256 x 256 pixels, and these have 512 x 256 with"):
-        network(torch.zeros(1, 3, 512, 256), torch.ones(1, 3))
+    with pytest.raises(VolumeError, match=rf"of up to 256 x 256 pixels, and these have {rows} x {columns}; resample"):
+        network(torch.zeros(1, 3, rows, columns), torch.ones(1, 3))
 
 
 def test_a_token_sees_itself_and_those_before_it_and_none_behind_it():

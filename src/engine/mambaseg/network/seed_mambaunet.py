@@ -5,7 +5,8 @@
                           └─────────── 1x1 convolution ───────┘
 
 A token is a patch of 16 x 16 pixels. Mamba-1's mixer (Gu & Dao, arXiv 2312.00752) reads tokens row by row, in one
-direction: what lies below and to the right is never seen. Every token has a learned position, so slices have one size.
+direction: what lies below and to the right is never seen. Every token has a learned position, so slices have one size;
+smaller ones are laid in the middle of it, where heads were when the positions were learned.
 
 Shapes: b batch, c features, d = 2c, y x rows and columns, l tokens, n state, r rank of the time steps.
 """
@@ -109,8 +110,8 @@ class SeedMambaUNet(SegmentationNetwork):
 
     @property
     def multiple(self) -> int:
-        """Smaller slices are padded to the one size there is."""
-        return self.config.side
+        """Rows and columns are padded to a multiple of this, and to the one size there is in `forward`."""
+        return PATCH
 
     def use_back_end(self, name: str) -> None:
         """Run every scan on the back end `name`; one that has no selective scan means "auto"."""
@@ -132,18 +133,20 @@ class SeedMambaUNet(SegmentationNetwork):
         Raises
         ------
         VolumeError
-            If slices do not have the one size that it knows.
+            If slices are larger than the one size that it knows.
         """
         side, (rows, columns) = self.config.side, slices.shape[2:]
-        if (rows, columns) != (side, side):
+        if max(rows, columns) > side:
             raise VolumeError(
-                f"{self.config.name} knows slices of up to {side} x {side} pixels, and these have {rows} x {columns} "
-                "with their padding; resample them to larger pixels, or take another network"
+                f"{self.config.name} knows slices of up to {side} x {side} pixels, and these have {rows} x {columns}; "
+                "resample them to larger pixels, or take another network"
             )
-        patches = self.patches(slices)  # b c y x
+        top, left = (side - rows) // 2, (side - columns) // 2
+        patches = self.patches(F.pad(slices, (left, side - columns - left, top, side - rows - top)))  # b c y x
         tokens = patches.flatten(2).transpose(1, 2) + self.position.weight.to(patches.dtype)
         grid = self.drop(self.blocks(tokens)).transpose(1, 2).view_as(patches)
-        return [self.head(self.enlarge(torch.cat([grid, self.skip(patches)], dim=1)))]
+        logits = self.head(self.enlarge(torch.cat([grid, self.skip(patches)], dim=1)))
+        return [logits[..., top : top + rows, left : left + columns]]
 
 
 def _norm(width: int) -> list[nn.Module]:
