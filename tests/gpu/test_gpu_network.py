@@ -8,7 +8,14 @@ import pytest
 import torch
 from monai.losses import DiceCELoss
 
-from mambaseg.config import MambaSeg2dConfig, TrainConfig, UNetConfig
+from mambaseg.config import (
+    MambaSeg2dConfig,
+    SeedMambaUNetConfig,
+    SeedUNetConfig,
+    TrainConfig,
+    Twin2dConfig,
+    UNetConfig,
+)
 from mambaseg.learning import Learner
 from mambaseg.network import build
 from mambaseg.network.deploy import deploy
@@ -23,10 +30,13 @@ def apart(one, other):
     return ((one.float() - other.float()).norm() / other.float().norm()).item()
 
 
-@pytest.mark.parametrize("name", ["brain-tumour", "unet"])
-def test_a_network_made_ready_for_the_gpu_says_what_it_said(name):
+FRESH = (UNetConfig, Twin2dConfig, SeedUNetConfig, SeedMambaUNetConfig)
+
+
+@pytest.mark.parametrize("config", [None, *FRESH])
+def test_a_network_made_ready_for_the_gpu_says_what_it_said(config):
     torch.manual_seed(0)
-    network = (load_model().network() if name == "brain-tumour" else build(UNetConfig()).eval()).to(GPU)
+    network = (build(config()).eval() if config else load_model().network()).to(GPU)
     slices = torch.randn(3, network.config.channels * (2 * network.config.neighbours + 1), 80, 96, device=GPU)
     present = torch.tensor([[1.0, 0.0, 1.0]] * 3, device=GPU)
     with torch.inference_mode():
