@@ -1,4 +1,4 @@
-"""The command line: `mambaseg segment | train | evaluate | models | doctor | benchmark`.
+"""The command line: `mambaseg segment | train | evaluate | compare | models | doctor | benchmark`.
 
 Exit code 0 on success; 2, with one line on standard error that starts with "mambaseg: ", for what the user can mend;
 1 for a fault of ours. Results go to standard output, progress to standard error and only to a terminal.
@@ -159,6 +159,25 @@ def evaluate(
     ]
     lines += [f"mean label {label}: Dice {figures['dice']:.3f}" for label, figures in result["mean"].items()]
     _print(result, as_json, "\n".join(lines))
+
+
+@app.command()
+def compare(
+    dataset: Annotated[Path, typer.Argument(help="A folder in nnU-Net's raw layout with a splits.json.")],
+    models: Annotated[str, typer.Option(help="Names from `mambaseg models` or folders, with commas between them.")],
+    out: Annotated[Path, typer.Option(help="The folder for masks, tables and plots.")],
+    split: Annotated[str, typer.Option(help="val, test or train.")] = "val",
+    channels: Annotated[str, typer.Option(help="all, or the required ones alone.")] = "all",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Compare models on the same patients: scores with intervals, size, cost, plots."""
+    from mambaseg.compare import compare as task
+    from mambaseg.compare_tables import in_words
+
+    names = [name.strip() for name in models.split(",") if name.strip()]
+    result = _run(lambda: task(dataset, names, out, split, channels, device))
+    _print(result, as_json, f"{in_words(result)}\n{out / 'table.md'} has the rest")
 
 
 @app.command()

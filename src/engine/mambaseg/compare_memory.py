@@ -1,0 +1,68 @@
+"""The most memory that a model takes for one volume, in a process that does nothing else.
+
+`peak_apart` starts it: python -m mambaseg.compare_memory MODEL DEVICE VOLUME.npz
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mambaseg.benchmark_row import peak_resident_bytes
+from mambaseg.errors import MambaSegError
+from mambaseg.volume import Volume
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def peak_apart(model: Path, device: str, volume: Path) -> dict[str, Any]:
+    """Return `peak_bytes` and the device it was measured on, for the volume that `keep_volume` wrote.
+
+    Raises
+    ------
+    MambaSegError
+        If that process failed; its last line is told.
+    """
+    words = [sys.executable, "-m", "mambaseg.compare_memory", str(model), device, str(volume)]
+    passive = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as the command line does
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=passive)
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise MambaSegError(
+            f"measuring the memory of {model.name} on {device} ended with code {done.returncode}: {last}"
+        ) from None
+    return found
+
+
+def measure_peak(model: str, device: str, volume: Volume) -> dict[str, Any]:
+    """Segment once in this process and return what it held at most: its resident set, or on a GPU what torch held."""
+    import torch
+
+    from mambaseg.jobs import Job
+    from mambaseg.registry import load_model
+    from mambaseg.segment import segment
+
+    checkpoint = load_model(model)
+    found = Job(lambda: segment(volume, checkpoint, device)).run()
+    peak = torch.cuda.max_memory_allocated() if found.device == "cuda" else peak_resident_bytes()
+    return {"peak_bytes": peak, "device": found.device}
+
+
+def main() -> None:
+    """Measure what the arguments say and print it as JSON."""
+    model, device, file = sys.argv[1:]
+    with np.load(file) as kept:
+        volume = Volume(kept["data"], kept["affine"], tuple(map(str, kept["channels"])))
+    sys.stdout.write(json.dumps(measure_peak(model, device, volume)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
