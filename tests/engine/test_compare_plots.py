@@ -17,7 +17,7 @@ LPS = np.diag([-1.0, -1.0, 5.0, 1.0])
 
 
 def row(model, case, dice):
-    return {"model": model, "case": case, "label": "tumour", "dice": dice, "hd95_mm": 9.0}
+    return {"model": model, "case": case, "patient": case, "label": "tumour", "dice": dice, "hd95_mm": 9.0}
 
 
 ROWS = [row("a", "case3", 0.5), row("a", "case4", 0.7), row("b", "case3", 0.9), row("b", "case4", 0.0)]
@@ -32,7 +32,7 @@ def result():
             "split": "val",
             "channels": "all",
             "labels": ["tumour"],
-            "cases": ["case3", "case4"],
+            "patients": 2,
         },
         "models": [
             {"name": name, "parameters": count, "scores": {"tumour": {"dice": means[name]}}}
@@ -75,6 +75,12 @@ def test_the_worst_have_the_lowest_dice_and_of_equal_ones_the_larger_distance():
     rows = [row("a", name, dice) for name, dice in (("p", 0.5), ("q", 0.0), ("r", 0.9), ("s", 0.0))]
     rows[3]["hd95_mm"] = 200.0
     assert [one["case"] for one in worst(rows)] == ["s", "q", "p"]
+
+
+def test_of_a_patient_with_several_cases_the_worst_one_is_shown():
+    rows = [row("a", case, dice) for case, dice in (("p1", 0.5), ("p2", 0.1), ("q1", 0.3))]
+    rows = [{**one, "patient": one["case"][0]} for one in rows]
+    assert [one["case"] for one in worst(rows)] == ["p2", "q1"]
 
 
 def test_the_slice_with_the_largest_error_is_shown_or_else_that_with_most_of_the_reference():

@@ -101,7 +101,11 @@ def compare(
         **before,
         "device": chosen,
         "protocol": PROTOCOL,
-        "data_set": {**about, "cases": [case.name for case in cases]},
+        "data_set": {
+            **about,
+            "patients": len({case.patient for case in cases}),
+            "cases": [case.name for case in cases],
+        },
         "models": [{**model, "scores": scores[model["name"]]} for model in found],
         "cases": rows,
     }
@@ -151,7 +155,7 @@ def _run_model(
         if found.warnings:
             runs.warnings[case.name] = list(found.warnings)
         write(found.labels, masks / f"{case.name}.nii.gz")
-        runs.rows += score_case(found.labels, truth, case.name, data_set.labels)
+        runs.rows += score_case(found.labels, truth, case, data_set.labels)
     return runs
 
 

@@ -128,7 +128,7 @@ def _look(number: int) -> dict[str, Any]:
 
 def _where(result: Mapping[str, Any]) -> str:
     data = result["data_set"]
-    return f"{data['name']}, {data['split']}, {len(data['cases'])} patients, {data['channels']} channels"
+    return f"{data['name']}, {data['split']}, {data['patients']} patients, {data['channels']} channels"
 
 
 def _folded(name: str) -> str:

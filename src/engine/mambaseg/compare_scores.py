@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +12,9 @@ from jaxtyping import Float
 from mambaseg.evaluate import FIGURES, score
 from mambaseg.paired_statistics import Summary, summarise
 from mambaseg.volume import LabelMap
+
+if TYPE_CHECKING:
+    from mambaseg.data_set import Case
 
 ANY = "any"
 """All labels as one."""
@@ -26,7 +29,7 @@ def scored_labels(labels: Mapping[int, str]) -> list[str]:
     return names if len(names) == 1 else [ANY, *names]
 
 
-def score_case(found: LabelMap, truth: LabelMap, case: str, labels: Mapping[int, str]) -> list[dict[str, Any]]:
+def score_case(found: LabelMap, truth: LabelMap, case: Case, labels: Mapping[int, str]) -> list[dict[str, Any]]:
     """Return a row for each of `scored_labels`, also where reference and prediction are both empty.
 
     Raises
@@ -37,19 +40,22 @@ def score_case(found: LabelMap, truth: LabelMap, case: str, labels: Mapping[int,
     rows = []
     values = {name: [value] for value, name in labels.items()} | ({ANY: list(labels)} if len(labels) > 1 else {})
     for label in scored_labels(labels):
-        (one,) = score(_only(found, values[label]), _only(truth, values[label]), case, merge=True)
-        row = asdict(one) | {"label": label}
-        rows.append(row | {"absolute_volume_error_ml": abs(row["volume_error_ml"])})
+        (one,) = score(_only(found, values[label]), _only(truth, values[label]), case.name, merge=True)
+        row = {"patient": case.patient, **asdict(one), "label": label}
+        rows.append({**row, "absolute_volume_error_ml": abs(one.volume_error_ml)})
     return rows
 
 
 def scores_of(
     rows: Sequence[Row], models: Sequence[str], label: str, figure: str
 ) -> Float[np.ndarray, "model patient"]:
-    """Return one score of all models, with the same patients in the same columns."""
-    patients = list(dict.fromkeys(row["case"] for row in rows))
-    found = {(row["model"], row["case"]): row[figure] for row in rows if row["label"] == label}
-    return np.array([[found[model, patient] for patient in patients] for model in models], dtype=np.float64)
+    """Return one score of all models, with the same patients in the same columns; of a patient's cases the mean."""
+    patients = list(dict.fromkeys(row["patient"] for row in rows))
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row["label"] == label:
+            found.setdefault((row["model"], row["patient"]), []).append(row[figure])
+    return np.array([[np.mean(found[model, patient]) for patient in patients] for model in models], dtype=np.float64)
 
 
 def summaries(rows: Sequence[Row], models: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:

@@ -17,24 +17,25 @@ if TYPE_CHECKING:
 
 RESULT = "compare.json"
 PROTOCOL = (
-    "Per patient over the whole volume, on the patient's own grid, empty slices included; labels of the network's "
-    "highest logit, nothing cleaned up. Several labels are also scored merged, as `any`. dice, iou: over voxels. "
-    "hd95_mm: 95th percentile of the symmetric surface distance. nsd_1mm: normalised surface Dice at 1 mm. "
-    "volume_error_ml: prediction minus reference. Reference and prediction both empty: dice, iou, nsd_1mm 1, hd95_mm "
-    "0. One of them empty, a missed or an invented lesion: dice, iou, nsd_1mm 0, hd95_mm the diagonal of the volume. "
-    f"Mean over patients with its {SHARE:.0f} % interval: percentiles of {DRAWS:,} bootstrap draws of patients "
-    "(seed 0), the same for all models. Differences: this model minus the first, patient by patient; p: Wilcoxon "
-    "signed-rank test, two-sided, patients without a difference left out, not corrected for the number of tests. "
-    "parameters: all tensors that training moves, running statistics of norms included; learnable_parameters: those "
-    "with a gradient; bytes: model.safetensors. flops_256: one 256 x 256 slice, matrix products and convolutions alone "
-    "as torch.utils.flop_counter counts them (a multiplication and an addition are two), on the CPU with the scan's "
-    "back end `torch`; what works element by element, most of a selective scan among it, is not counted. "
-    "training_seconds, training_device: as the model's card says; models with the same recipe_sha256 learned from "
-    "the same patients in the same way. seconds_cpu, seconds_gpu: median over the cases, from a volume in memory to a "
-    "label map in memory, after one run to warm up; empty where the comparison did not run. "
-    "peak_bytes: a fresh process that segments the first case once; its largest resident set, or on a GPU the most "
-    "that torch held. The scores in a model's card come from other protocols and are not used. Whether a model has "
-    "learned from these patients is for the reader to know: training_data says what its card says."
+    "Each case is scored over its whole volume, on its own grid, empty slices included; nothing is cleaned up. A "
+    "patient with several cases counts once, with their mean. Several labels are also scored merged, as `any`. dice, "
+    "iou: over voxels. hd95_mm: 95th percentile of the symmetric surface distance. nsd_1mm: normalised surface Dice "
+    "at 1 mm. volume_error_ml: prediction minus reference. Reference and prediction both empty: dice, iou, nsd_1mm "
+    "1, hd95_mm 0. One of them empty, a missed or an invented lesion: dice, iou, nsd_1mm 0, hd95_mm the diagonal of "
+    f"the volume. Mean over patients with its {SHARE:.0f} % interval: percentiles of {DRAWS:,} bootstrap draws of "
+    "patients (seed 0), the same for all models. Differences: this model minus the first, patient by patient; p: "
+    "Wilcoxon signed-rank test, two-sided, patients without a difference left out, not corrected for the number of "
+    "tests. parameters: all tensors that training moves, running statistics of norms included; learnable_parameters: "
+    "those with a gradient; bytes: model.safetensors. flops_256: one 256 x 256 slice, matrix products and "
+    "convolutions alone as torch.utils.flop_counter counts them (a multiplication and an addition are two), on the "
+    "CPU with the scan's back end `torch`; what works element by element, most of a selective scan among it, is not "
+    "counted. training_seconds, training_device: as the model's card says; models with the same recipe_sha256 "
+    "learned from the same cases with the same settings, but for network and learning rate. seconds_cpu, "
+    "seconds_gpu: median over the cases, from a volume in memory to a label map in memory, after one run to warm up; "
+    "empty where the comparison did not run. peak_bytes: a fresh process that segments the first case once; its "
+    "largest resident set, or on a GPU the most that torch held. The scores in a model's card come from other "
+    "protocols and are not used. Whether a model has learned from these patients is for the reader to know: "
+    "training_data says what its card says."
 )
 FACTS = (
     "name",
@@ -88,7 +89,7 @@ def model_row(model: Mapping[str, Any]) -> dict[str, Any]:
 def markdown(result: Mapping[str, Any]) -> str:
     """Return the tables as people read them."""
     data, models = result["data_set"], result["models"]
-    patients = len(data["cases"])
+    patients = data["patients"]
     title = (
         f"{data['name']}, {data['split']}: {patients} patient{'s' if patients > 1 else ''}, {data['channels']} channels"
     )
@@ -173,7 +174,8 @@ def _between(name: str, score: Mapping[str, float], sign: str = "") -> str:
 
 
 def _number(name: str, value: float, sign: str = "") -> str:
-    return f"{value:{sign}.{_DECIMALS.get(name, 1)}f}"
+    decimals = _DECIMALS.get(name, 1)
+    return f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"  # never -0.0
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

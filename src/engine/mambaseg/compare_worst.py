@@ -31,7 +31,7 @@ def draw_worst(
 ) -> Figure:
     """Draw a row for each model: its worst patients by Dice, with the reference and what it found."""
     label, by_name = result["data_set"]["labels"][0], {case.name: case for case in cases}
-    columns = min(WORST, len(cases))
+    columns = min(WORST, result["data_set"]["patients"])
     figure = Figure(figsize=(3.1 * columns, 3.5 * len(contenders) + 0.4), layout="constrained")
     grid = figure.subplots(len(contenders), columns, squeeze=False)
     for row, contender in enumerate(contenders):
@@ -48,8 +48,11 @@ def draw_worst(
 
 
 def worst(rows: Sequence[Mapping[str, Any]], many: int = WORST) -> list[Mapping[str, Any]]:
-    """Return the rows with the lowest Dice, the lowest first; of equal ones those with the larger distance."""
-    return sorted(rows, key=lambda row: (row["dice"], -row["hd95_mm"]))[:many]
+    """Return the worst case of each patient, those with the lowest Dice first; of equal ones the larger distance."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: (row["dice"], -row["hd95_mm"])):
+        found.setdefault(row["patient"], row)
+    return list(found.values())[:many]
 
 
 def slice_of_largest_error(
