@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mambaseg.compare_plots import against_parameters, learning_curves, per_patient, read_log
-from mambaseg.compare_worst import as_seen, draw_worst, slice_of_largest_error, worst
+from mambaseg.compare_worst import as_seen, draw_worst, own_number, slice_of_largest_error, worst
 from mambaseg.data_set import read_data_set
 from mambaseg.files import write
 from mambaseg.volume import LabelMap
@@ -98,6 +98,14 @@ def test_a_slice_is_seen_upright_with_the_patients_left_on_the_right():
     seen = as_seen(data, np.diag([1.0, 1.0, 5.0, 1.0]))
     assert seen.shape == (6, 5, 4)
     assert np.argwhere(seen).tolist() == [[5, 0, 3]]
+
+
+def test_a_slice_has_the_number_that_it_has_in_its_file():
+    data = np.arange(6).reshape(1, 1, 6)
+    for k in (5.0, -5.0):
+        affine = np.diag([1.0, 1.0, k, 1.0])
+        seen = as_seen(data, affine)[:, 0, 0]
+        assert [own_number(number, 6, affine) for number in range(6)] == seen.tolist()
 
 
 def test_a_lesion_that_was_missed_is_drawn_with_its_reference_alone(result, data_set, tmp_path):

@@ -6,6 +6,7 @@ import csv
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from mambaseg.atomic import replacing
 from mambaseg.compare_scores import scores_of
@@ -76,6 +77,9 @@ def against_parameters(result: Mapping[str, Any]) -> Figure:
             label=f"{model['name']}: {model['parameters']:,}",
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     counts = [model["parameters"] for model in result["models"]]
     axes.set_xlim(min(counts) / 3, max(counts) * 3)
     axes.set(xlabel="parameters, all tensors", ylabel=f"Dice, {label}: mean and 95 % interval", ylim=(-0.03, 1.03))

@@ -69,6 +69,11 @@ def as_seen(array: Shaped[np.ndarray, "i j k"], affine: np.ndarray) -> Shaped[np
     return np.flip(array.transpose(way.axes), way.flipped)
 
 
+def own_number(number: int, slices: int, affine: np.ndarray) -> int:
+    """Return the number that a slice of `as_seen` has in its file, as `mambaseg segment --slice` takes it."""
+    return slices - 1 - number if 0 in orientation_of(affine).flipped else number
+
+
 def _draw_case(axes: Any, case: Case, mask: Path) -> int:
     """Draw one slice with both outlines and return its number along the file's own axis."""
     volume, reference = load_case(case)
@@ -83,7 +88,7 @@ def _draw_case(axes: Any, case: Case, mask: Path) -> int:
         if outlined.any() and not outlined.all():  # matplotlib warns of an outline that is not there
             axes.contour(outlined, levels=[0.5], colors=[color], linewidths=1.1)
     axes.set_axis_off()
-    return len(image) - 1 - number if 0 in orientation_of(affine).flipped else number
+    return own_number(number, len(image), affine)
 
 
 def _window(image: Num[np.ndarray, "row column"]) -> tuple[float, float]:
