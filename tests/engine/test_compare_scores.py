@@ -103,7 +103,7 @@ def result():
         "flops_256": 3_000_000_000,
         "training_seconds": None,
         "training_device": None,
-        "training_data": "",
+        "training_data": "data: 3 train cases",
         "recipe_sha256": None,
         "seconds_cpu": 1.25,
         "seconds_gpu": None,
@@ -128,7 +128,7 @@ def test_the_table_says_means_intervals_differences_and_the_protocol(result):
     assert "# data, val: 2 patients, all channels" in text
     assert "| a 1.0 | 0.600 [0.500, 0.700] |" in text
     assert "| b\\|2 | +0.250 [+0.200, +0.300], 0.5 |" in text
-    assert "| a 1.0 | 1,234,567 | 1,234,000 | 5.00 | 3 | 1.25 |  |  |  |  |" in text
+    assert "| a 1.0 | 1,234,567 | 1,234,000 | 5.00 | 3 | 1.25 |  |  |  |  | data: 3 train cases |" in text
     assert "As agreed." in text
 
 

@@ -102,22 +102,9 @@ def markdown(result: Mapping[str, Any]) -> str:
             lines += _table(
                 ("model", *_HEADINGS.values()), ([m["name"], *_differences(m["scores"][label])] for m in models[1:])
             )
+    headings = ("parameters", "learnable", "MB", "GFLOPs a slice", "s a volume, CPU", "GPU", "peak MB", "trained")
     lines += ["## Size and cost", ""]
-    lines += _table(
-        (
-            "model",
-            "parameters",
-            "learnable",
-            "MB",
-            "GFLOPs a slice",
-            "s a volume, CPU",
-            "GPU",
-            "peak MB",
-            "trained",
-            "recipe",
-        ),
-        map(_costs, models),
-    )
+    lines += _table(("model", *headings, "recipe", "learned from"), map(_costs, models))
     machine = result["machine"]
     where = f"{machine['cpu']}, {machine['threads']} threads" + (f", {machine['gpu']}" if machine["gpu"] else "")
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
@@ -166,6 +153,7 @@ def _costs(model: Mapping[str, Any]) -> list[str]:
         peak,
         trained,
         (model["recipe_sha256"] or "")[:8],
+        model["training_data"],
     ]
 
 
