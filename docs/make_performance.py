@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from performance_aims import aims_section
 from whole_volumes import WHERE, case_section, cold_section, growth_section, machine
 
 HERE = Path(__file__).parent
@@ -148,7 +149,8 @@ def main() -> None:
     cold = those_there("cold_start.json").get("cold_start.json")
     whole = [*case_section(case), *growth_section(growth, HERE / "images" / "growth.png"), *cold_section(cold)]
     scans = [*scan_section(), *scan_cpu_section()]
-    text = "\n".join([*head, *whole, *scans, *same_mask_section(), *training_section(), *paint_section()])
+    rest = [*same_mask_section(), *training_section(), *paint_section()]
+    text = "\n".join([*head, *aims_section(read), *whole, *scans, *rest])
     (HERE / "performance.md").write_text(text, encoding="utf-8")
 
 
