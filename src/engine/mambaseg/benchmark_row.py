@@ -7,9 +7,7 @@ the volume. `measure_apart` starts it: python -m mambaseg.benchmark_row MODEL DE
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mambaseg.errors import MambaSegError
+from mambaseg.fresh_process import ask
 from mambaseg.volume import Volume
 
 if TYPE_CHECKING:
@@ -36,6 +34,12 @@ def keep_volume(volume: Volume, file: Path) -> None:
     np.savez(file, data=volume.data, affine=volume.affine, channels=np.array(volume.channels))
 
 
+def kept_volume(file: str) -> Volume:
+    """Return the volume that `keep_volume` wrote."""
+    with np.load(file) as kept:
+        return Volume(kept["data"], kept["affine"], tuple(map(str, kept["channels"])))
+
+
 def measure_apart(model: str, device: str, file: Path) -> dict[str, Any]:
     """Return the row of a model, measured in a fresh process on the volume that `keep_volume` wrote.
 
@@ -44,15 +48,7 @@ def measure_apart(model: str, device: str, file: Path) -> dict[str, Any]:
     MambaSegError
         If that process failed; its last line is told.
     """
-    words = [sys.executable, "-m", "mambaseg.benchmark_row", model, device, str(file)]
-    passive = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as the command line does
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=passive)
-    try:
-        row: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise MambaSegError(f"measuring {model} on {device} ended with code {done.returncode}: {last}") from None
-    return row
+    return ask("mambaseg.benchmark_row", [model, device, str(file)], f"{model} on {device}")
 
 
 def measure(model: str, device: str, volume: Volume) -> dict[str, Any]:
@@ -148,9 +144,7 @@ def _median(runs: list[dict[str, Any]], key: str) -> float:
 def main() -> None:
     """Measure what the arguments say and print the row as JSON."""
     model, device, file = sys.argv[1:]
-    with np.load(file) as kept:
-        volume = Volume(kept["data"], kept["affine"], tuple(map(str, kept["channels"])))
-    print(json.dumps(measure(model, device, volume)))
+    print(json.dumps(measure(model, device, kept_volume(file))))
 
 
 if __name__ == "__main__":

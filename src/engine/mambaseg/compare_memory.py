@@ -6,19 +6,16 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mambaseg.benchmark_row import peak_resident_bytes
-from mambaseg.errors import MambaSegError
-from mambaseg.volume import Volume
+from mambaseg.benchmark_row import kept_volume, peak_resident_bytes
+from mambaseg.fresh_process import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mambaseg.volume import Volume
 
 
 def peak_apart(model: Path, device: str, volume: Path) -> dict[str, Any]:
@@ -29,17 +26,8 @@ def peak_apart(model: Path, device: str, volume: Path) -> dict[str, Any]:
     MambaSegError
         If that process failed; its last line is told.
     """
-    words = [sys.executable, "-m", "mambaseg.compare_memory", str(model), device, str(volume)]
-    passive = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as the command line does
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=passive)
-    try:
-        found: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise MambaSegError(
-            f"measuring the memory of {model.name} on {device} ended with code {done.returncode}: {last}"
-        ) from None
-    return found
+    arguments = [str(model), device, str(volume)]
+    return ask("mambaseg.compare_memory", arguments, f"the memory of {model.name} on {device}")
 
 
 def measure_peak(model: str, device: str, volume: Volume) -> dict[str, Any]:
@@ -59,9 +47,7 @@ def measure_peak(model: str, device: str, volume: Volume) -> dict[str, Any]:
 def main() -> None:
     """Measure what the arguments say and print it as JSON."""
     model, device, file = sys.argv[1:]
-    with np.load(file) as kept:
-        volume = Volume(kept["data"], kept["affine"], tuple(map(str, kept["channels"])))
-    sys.stdout.write(json.dumps(measure_peak(model, device, volume)) + "\n")
+    sys.stdout.write(json.dumps(measure_peak(model, device, kept_volume(file))) + "\n")
 
 
 if __name__ == "__main__":

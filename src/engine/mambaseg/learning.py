@@ -44,6 +44,7 @@ class Learner:
         self._inputs: Batch | None = None
         self._loss = torch.zeros((), device=run.device)
         self._taken = 0
+        self._has_dropout = any(isinstance(module, nn.Dropout) for module in run.network.modules())
 
     @property
     def is_graph(self) -> bool:
@@ -53,7 +54,8 @@ class Learner:
     def learn(self, batch: Batch) -> Tensor:
         """Take one step and return the loss, without waiting for the device."""
         self._run.set_rate()
-        self._run.seed_dropout()
+        if self._has_dropout:  # Else torch's own generator is left to the caller.
+            self._run.seed_dropout()
         self._taken += 1
         if not self._graphs or self._taken <= _ORDINARY:
             loss = self._step(batch)
